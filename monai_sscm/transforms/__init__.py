@@ -1,0 +1,49 @@
+# Copyright (c) monai_sscm contributors
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#     http://www.apache.org/licenses/LICENSE-2.0
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+from __future__ import annotations
+
+from .intensity.array import RandStrongIntensity
+from .intensity.dictionary import RandStrongIntensityD, RandStrongIntensityd, RandStrongIntensityDict
+from .pasting.array import ClassMix, CutMixSeg, PasteMix, SupervisedClassMix
+from .pasting.dictionary import (
+    ClassMixD,
+    ClassMixd,
+    ClassMixDict,
+    CutMixSegD,
+    CutMixSegd,
+    CutMixSegDict,
+    PasteMixd,
+    SupervisedClassMixD,
+    SupervisedClassMixd,
+    SupervisedClassMixDict,
+)
+
+__all__ = [
+    "ClassMix",
+    "ClassMixD",
+    "ClassMixDict",
+    "ClassMixd",
+    "CutMixSeg",
+    "CutMixSegD",
+    "CutMixSegDict",
+    "CutMixSegd",
+    "PasteMix",
+    "PasteMixd",
+    "RandStrongIntensity",
+    "RandStrongIntensityD",
+    "RandStrongIntensityDict",
+    "RandStrongIntensityd",
+    "SupervisedClassMix",
+    "SupervisedClassMixD",
+    "SupervisedClassMixDict",
+    "SupervisedClassMixd",
+]

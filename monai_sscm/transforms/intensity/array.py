@@ -1,0 +1,179 @@
+# Copyright (c) monai_sscm contributors
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#     http://www.apache.org/licenses/LICENSE-2.0
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""Batched strong intensity augmentation, for what the student sees of an unlabelled image."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from monai.config.type_definitions import NdarrayOrTensor
+from monai.transforms.transform import RandomizableTransform
+from monai.utils import TransformBackends, convert_to_dst_type, convert_to_tensor
+
+__all__ = ["RandStrongIntensity"]
+
+
+class RandStrongIntensity(RandomizableTransform):
+    """
+    Blur, gamma, contrast, brightness and noise, in this order, each with probability ``prob``, drawn for every sample.
+
+    Made for the student's view of a batch: one call serves the whole batch, any channel count, 2D and 3D, on any
+    device. Strengths are relative to the sample's own intensities (its mean, standard deviation, minimum and maximum
+    over channels and space), so they suit images in [0, 1], z-scores and Hounsfield units alike. Nothing is clipped.
+    The same draw serves all channels of a sample. The blur is mild: structures one pixel wide must survive it.
+
+    With :math:`u` uniform: contrast :math:`x \\to \\mu + c (x - \\mu),\\ c \\in [1 - contrast, 1 + contrast]`;
+    brightness :math:`x \\to x + b \\sigma,\\ b \\in [-brightness, brightness]`; gamma on the intensities scaled to
+    [0, 1], its logarithm uniform; noise with standard deviation :math:`n \\sigma,\\ n \\in [0, noise]`; a Gaussian blur
+    with a standard deviation in [0, blur] pixels.
+
+    Args:
+        spatial_dims: number of spatial dimensions of the data, 2 or 3.
+        prob: probability of each of the five for a sample.
+        brightness: largest shift, in standard deviations of the sample; 0 turns it off, as with all that follow.
+        contrast: largest change of contrast, as a share, below 1.
+        gamma: largest exponent, at least 1; exponents are drawn from [1 / gamma, gamma].
+        noise: largest standard deviation of the noise, in standard deviations of the sample.
+        blur: largest standard deviation of the blur, in pixels.
+
+    Raises:
+        ValueError: when an argument is out of its range or the data is neither a sample nor a batch.
+
+    Example:
+        >>> import torch
+        >>> from monai_sscm.transforms import RandStrongIntensity
+        >>> augment = RandStrongIntensity(spatial_dims=2).set_random_state(0)
+        >>> augment(torch.rand(4, 3, 64, 64)).shape
+        torch.Size([4, 3, 64, 64])
+    """
+
+    backend = [TransformBackends.TORCH]
+
+    def __init__(
+        self,
+        spatial_dims: int,
+        prob: float = 0.8,
+        brightness: float = 0.5,
+        contrast: float = 0.5,
+        gamma: float = 1.5,
+        noise: float = 0.2,
+        blur: float = 0.7,
+    ) -> None:
+        super().__init__(prob)
+        if spatial_dims not in (2, 3):
+            raise ValueError(f"`spatial_dims` must be 2 or 3, got {spatial_dims!r}.")
+        if min(brightness, contrast, noise, blur) < 0 or contrast >= 1 or (gamma != 0 and gamma < 1):
+            raise ValueError(
+                "`brightness`, `noise` and `blur` must not be negative, `contrast` must lie in [0, 1) and `gamma` must "
+                f"be 0 or at least 1, got {brightness=}, {contrast=}, {gamma=}, {noise=}, {blur=}."
+            )
+        self.spatial_dims = spatial_dims
+        self.brightness = brightness
+        self.contrast = contrast
+        self.gamma = gamma or 1.0
+        self.noise = noise
+        self.blur = blur
+        self._draws = np.empty((0, 11))
+
+    def randomize(self, data: int) -> None:
+        """
+        Draw the random numbers of a batch.
+
+        Args:
+            data: number of samples in the batch.
+        """
+        # five decisions, five strengths, the seed of the noise; all drawn, so a batch equals its samples in a row
+        self._draws = self.R.random_sample((data, 11))
+
+    def __call__(self, img: NdarrayOrTensor, randomize: bool = True) -> NdarrayOrTensor:
+        """
+        Args:
+            img: a sample ``(C, *spatial)`` or a batch ``(B, C, *spatial)`` of floating point intensities; integers are
+                converted to float32.
+            randomize: whether to draw new random numbers, or to use those of the last call.
+        """
+        x: torch.Tensor = convert_to_tensor(img, track_meta=False)
+        batched = x.ndim == self.spatial_dims + 2
+        if not batched and x.ndim != self.spatial_dims + 1:
+            raise ValueError(
+                f"{self.__class__.__name__}(spatial_dims={self.spatial_dims}) takes channel-first samples with "
+                f"{self.spatial_dims + 1} dimensions or batches with {self.spatial_dims + 2}, got {tuple(x.shape)}."
+            )
+        x = x if batched else x[None]
+        # a copy: the steps below write into it
+        x = x.clone() if x.is_floating_point() else x.float()
+        if randomize:
+            self.randomize(len(x))
+
+        steps: tuple[tuple[float, Callable[[torch.Tensor, np.ndarray], torch.Tensor]], ...] = (
+            (self.blur, self._blur),
+            (self.gamma - 1, self._gamma),
+            (self.contrast, self._contrast),
+            (self.brightness, self._brightness),
+            (self.noise, self._noise),
+        )
+        for i, (strength, step) in enumerate(steps):
+            chosen = np.flatnonzero(self._draws[:, i] < self.prob)
+            if strength == 0 or len(chosen) == 0:
+                continue
+            index = torch.as_tensor(chosen, device=x.device)
+            x.index_copy_(0, index, step(x.index_select(0, index), self._draws[chosen][:, [5 + i, 10]]))
+
+        out: NdarrayOrTensor = convert_to_dst_type(x if batched else x[0], dst=img, dtype=x.dtype)[0]
+        return out
+
+    def _blur(self, x: torch.Tensor, draws: np.ndarray) -> torch.Tensor:
+        sigma = np.maximum(self.blur * draws[:, 0], 1e-3)
+        radius = max(1, int(np.ceil(2.5 * self.blur)))
+        taps = np.exp(-0.5 * (np.arange(-radius, radius + 1) / sigma[:, None]) ** 2)
+        taps = taps / taps.sum(axis=1, keepdims=True)
+        for axis in range(2, x.ndim):
+            # replicate the border by clamped indices: works for images smaller than the kernel
+            size = x.shape[axis]
+            position = torch.arange(-radius, size + radius, device=x.device).clamp(0, size - 1)
+            padded = x.index_select(axis, position)
+            x = torch.zeros_like(x)
+            for k in range(2 * radius + 1):
+                x.addcmul_(_per_sample(taps[:, k], x), padded.narrow(axis, k, size))
+        return x
+
+    def _gamma(self, x: torch.Tensor, draws: np.ndarray) -> torch.Tensor:
+        low = x.flatten(1).amin(1).view(-1, *(1,) * (x.ndim - 1))
+        high = x.flatten(1).amax(1).view_as(low)
+        span = (high - low).clamp_min(torch.finfo(x.dtype).tiny)
+        exponent = _per_sample(self.gamma ** (2 * draws[:, 0] - 1), x)
+        return ((x - low) / span).pow(exponent) * span + low
+
+    def _contrast(self, x: torch.Tensor, draws: np.ndarray) -> torch.Tensor:
+        mean = x.flatten(1).mean(1).view(-1, *(1,) * (x.ndim - 1))
+        return torch.lerp(mean, x, _per_sample(1 + self.contrast * (2 * draws[:, 0] - 1), x))
+
+    def _brightness(self, x: torch.Tensor, draws: np.ndarray) -> torch.Tensor:
+        return x + _per_sample(self.brightness * (2 * draws[:, 0] - 1), x) * _deviation(x)
+
+    def _noise(self, x: torch.Tensor, draws: np.ndarray) -> torch.Tensor:
+        noise = torch.empty_like(x)
+        for sample, seed in zip(noise, draws[:, 1], strict=True):
+            sample.normal_(generator=torch.Generator(x.device).manual_seed(int(seed * 2**53)))
+        return x + noise * (_per_sample(self.noise * draws[:, 0], x) * _deviation(x))
+
+
+def _per_sample(values: np.ndarray, x: torch.Tensor) -> torch.Tensor:
+    """One number per sample, shaped to broadcast over ``x``."""
+    return torch.as_tensor(values, dtype=x.dtype, device=x.device).view(-1, *(1,) * (x.ndim - 1))
+
+
+def _deviation(x: torch.Tensor) -> torch.Tensor:
+    """Standard deviation of every sample, shaped to broadcast over ``x``."""
+    return x.flatten(1).std(1, unbiased=False).view(-1, *(1,) * (x.ndim - 1))
