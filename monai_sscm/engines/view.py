@@ -1,0 +1,92 @@
+# Copyright (c) monai_sscm contributors
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#     http://www.apache.org/licenses/LICENSE-2.0
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""What the student learns from an unlabelled batch."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from .keys import SemiSupervisedKeys as Keys
+
+__all__ = ["Ramp", "View"]
+
+
+@dataclass(frozen=True)
+class View:
+    """
+    One view of the unlabelled batch: how it is mixed and augmented, and what the student's prediction is compared with.
+
+    Mean Teacher is a view without mix and with a soft target, FixMatch one with strong augmentation, ClassMix and
+    SupMix are views with a mix. A method is a list of views; the trainer is always the same.
+
+    Args:
+        mix: dictionary transform on the batch, such as :py:class:`monai_sscm.transforms.SupervisedClassMixd`. It writes
+            ``mixed_image``, ``mixed_label`` and, if pixels are to be weighted, ``mixed_weight``; with ``mixed_mask``,
+            what was pasted is known to handlers. None: the unlabelled image with the teacher's target as they are.
+        augment: strong augmentation of the image, batch in, batch out, that moves no pixel, such as
+            :py:class:`monai_sscm.transforms.RandStrongIntensity`. None: none.
+        target: without a mix, what the prediction is compared with: ``"pseudo_label"``, class indices, or
+            ``"pseudo_prob"``, the teacher's probabilities.
+        loss: called with prediction (logits), target and weight; a loss of :py:mod:`monai_sscm.losses`.
+        weight: factor of the loss: a number, or a callable that is given the iteration (from 1) and returns one,
+            such as :py:class:`Ramp`.
+
+    Raises:
+        ValueError: when ``loss`` is missing or ``target`` is unknown.
+
+    Example:
+        >>> from monai_sscm.engines import Ramp, View
+        >>> from monai_sscm.losses import WeightedCELoss, WeightedMSELoss
+        >>> from monai_sscm.transforms import RandStrongIntensity
+        >>> mean_teacher = View(target="pseudo_prob", loss=WeightedMSELoss(), weight=Ramp(value=0.1, steps=500))
+        >>> fixmatch = View(augment=RandStrongIntensity(spatial_dims=2), loss=WeightedCELoss())
+    """
+
+    mix: Callable | None = None
+    augment: Callable | None = None
+    target: str = Keys.PSEUDO_LABEL.value
+    loss: Callable | None = None
+    weight: float | Callable[[int], float] = 1.0
+
+    def __post_init__(self) -> None:
+        if self.loss is None:
+            raise ValueError("A view needs a `loss`, called with (prediction, target, weight).")
+        if self.target not in (Keys.PSEUDO_LABEL, Keys.PSEUDO_PROB):
+            raise ValueError(f"`target` must be 'pseudo_label' or 'pseudo_prob', got {self.target!r}.")
+
+
+@dataclass(frozen=True)
+class Ramp:
+    """
+    Ramp-up of a weight over iterations: ``value * exp(-5 (1 - t / steps)^2)``, then constant.
+
+    Laine, Aila, "Temporal ensembling for semi-supervised learning", ICLR 2017.
+
+    Args:
+        value: the weight after the ramp.
+        steps: length of the ramp in iterations; 0 for none.
+
+    Example:
+        >>> from monai_sscm.engines import Ramp
+        >>> ramp = Ramp(value=2.0, steps=100)
+        >>> [round(ramp(t), 3) for t in (0, 50, 100, 1000)]
+        [0.013, 0.573, 2.0, 2.0]
+    """
+
+    value: float = 1.0
+    steps: int = 0
+
+    def __call__(self, iteration: int) -> float:
+        missing = 0.0 if iteration >= self.steps else 1 - iteration / self.steps
+        return self.value * math.exp(-5 * missing**2)
