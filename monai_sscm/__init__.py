@@ -15,6 +15,10 @@ from __future__ import annotations
 
 from importlib.metadata import PackageNotFoundError, version
 
+from . import data, engines, handlers, losses, networks, transforms
+
+__all__ = ["data", "engines", "handlers", "losses", "networks", "transforms"]
+
 try:
     __version__ = version("monai_sscm")
 except PackageNotFoundError:  # run from a source tree that was never installed

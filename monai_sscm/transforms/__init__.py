@@ -13,6 +13,8 @@ from __future__ import annotations
 
 from .intensity.array import RandStrongIntensity
 from .intensity.dictionary import RandStrongIntensityD, RandStrongIntensityd, RandStrongIntensityDict
+from .label.array import MaskToIndex
+from .label.dictionary import MaskToIndexD, MaskToIndexd, MaskToIndexDict
 from .pasting.array import ClassMix, CutMixSeg, PasteMix, SupervisedClassMix
 from .pasting.dictionary import (
     ClassMixD,
@@ -36,6 +38,10 @@ __all__ = [
     "CutMixSegD",
     "CutMixSegDict",
     "CutMixSegd",
+    "MaskToIndex",
+    "MaskToIndexD",
+    "MaskToIndexDict",
+    "MaskToIndexd",
     "PasteMix",
     "PasteMixd",
     "RandStrongIntensity",

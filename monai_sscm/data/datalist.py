@@ -1,0 +1,221 @@
+# Copyright (c) monai_sscm contributors
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#     http://www.apache.org/licenses/LICENSE-2.0
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""Lists of files for semi-supervised training, from folders of images and masks."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+__all__ = ["CHASE_DB1_SPLIT", "chase_db1_datalist", "select_labeled", "semi_supervised_datalist"]
+
+_SUFFIXES = (".nii.gz", ".nii", ".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".mha", ".nrrd")
+
+#: CHASE_DB1 by child: both eyes of a child are on one side.
+CHASE_DB1_SPLIT: dict[str, list[str]] = {
+    part: [f"Image_{child:02d}{eye}" for child in children for eye in "LR"]
+    for part, children in {"train": range(1, 9), "val": range(9, 11), "test": range(11, 15)}.items()
+}
+
+
+def semi_supervised_datalist(
+    dataset_dir: str | Path,
+    num_labeled: int | None = None,
+    seed: int = 0,
+    group_pattern: str | None = None,
+    split: Mapping[str, Sequence[str | int]] | None = None,
+) -> dict[str, list[dict[str, str]]]:
+    """
+    List a folder of images and masks as labelled, unlabelled, validation and test images.
+
+    The folder is laid out so, images of any format that MONAI and Pillow read::
+
+        images/            one file an image
+        labels/            its mask: the same name, or the name with more behind an underscore (a_mask.png for a.jpg)
+        unlabeled_images/  more images without masks, if there are any
+        split.json         {"train": [names], "val": [names], "test": [names]}, names without suffix; if there is any
+
+    Without ``split.json`` a fifth of the groups, always the same, become validation images. Of the training images
+    ``num_labeled`` keep their masks, the others are listed without and count as unlabelled.
+
+    Args:
+        dataset_dir: the folder.
+        num_labeled: how many training images keep their masks. None: all.
+        seed: which; see :py:func:`select_labeled`.
+        group_pattern: regular expression whose first group says of a file name which patient it belongs to. None:
+            every image is a patient of its own.
+        split: what ``split.json`` would say; a file in the folder goes first.
+
+    Returns:
+        lists of MONAI's ``{"image": path, "label": path}`` by ``labeled``, ``unlabeled`` (no ``label``), ``val`` and
+        ``test``.
+
+    Raises:
+        FileNotFoundError: when the folder, an image or a mask is missing.
+        ValueError: when names are ambiguous, a patient is on two sides, or there are fewer images than asked for.
+
+    Example:
+        >>> import tempfile
+        >>> from monai_sscm.data import semi_supervised_datalist, write_vessel_phantoms
+        >>> folder = tempfile.mkdtemp()
+        >>> write_vessel_phantoms(folder, num_train=6, num_val=1, num_test=1, size=32)
+        >>> {part: len(files) for part, files in semi_supervised_datalist(folder, num_labeled=2).items()}
+        {'labeled': 2, 'unlabeled': 4, 'val': 1, 'test': 1}
+    """
+    root = Path(dataset_dir)
+    if not root.is_dir():
+        raise FileNotFoundError(f"There is no folder {str(root)!r}: set `dataset_dir` to the folder of the data set.")
+    images = _files(root / "images")
+    masks = _files(root / "labels")
+    if (root / "split.json").is_file():
+        split = json.loads((root / "split.json").read_text())
+    names = {part: [str(name) for name in (split or {}).get(part, [])] for part in ("train", "val", "test")}
+
+    group_of = {name: _group(name, group_pattern) for name in images}
+    if split is None:
+        groups = sorted(set(group_of.values()))
+        held_out = set(np.random.RandomState(0).permutation(groups)[: max(1, len(groups) // 5)].tolist())
+        names["train"] = [name for name in images if group_of[name] not in held_out]
+        names["val"] = [name for name in images if group_of[name] in held_out]
+    missing = [name for part in names.values() for name in part if name not in images]
+    if missing:
+        raise FileNotFoundError(f"split.json names images that are not in {str(root / 'images')!r}: {missing[:5]}.")
+    _refuse_leaks({part: {group_of[name] for name in part_names} for part, part_names in names.items()})
+
+    parts = {
+        part: [{"image": str(images[name]), "label": str(_mask_of(name, masks, root))} for name in part_names]
+        for part, part_names in names.items()
+    }
+    groups_of_train = [group_of[name] for name in names["train"]]
+    labeled, rest = select_labeled(parts["train"], num_labeled, seed, groups_of_train)
+    unlabeled = [{"image": item["image"]} for item in rest]
+    if (root / "unlabeled_images").is_dir():
+        unlabeled += [{"image": str(path)} for path in _files(root / "unlabeled_images").values()]
+    return {"labeled": labeled, "unlabeled": unlabeled, "val": parts["val"], "test": parts["test"]}
+
+
+def chase_db1_datalist(
+    dataset_dir: str | Path, num_labeled: int | None = None, seed: int = 0
+) -> dict[str, list[dict[str, str]]]:
+    """
+    List CHASE_DB1: 28 fundus photographs of 14 children, split by child into 16 train, 4 validation and 8 test images.
+
+    The folder holds ``images/Image_01L.jpg`` and so on, and ``labels/Image_01L_1stHO.png``. A folder with a
+    ``split.json`` or with other images is listed as by :py:func:`semi_supervised_datalist`, so the same bundle serves
+    fundus photographs of one's own.
+
+    Args:
+        dataset_dir: the folder.
+        num_labeled: how many of the training images keep their masks, from as many children as possible. None: all.
+        seed: which.
+
+    Returns, Raises: as :py:func:`semi_supervised_datalist`.
+    """
+    images = Path(dataset_dir) / "images"
+    known = {name for part in CHASE_DB1_SPLIT.values() for name in part}
+    is_chase = images.is_dir() and known <= set(_files(images))
+    split = CHASE_DB1_SPLIT if is_chase else None
+    return semi_supervised_datalist(dataset_dir, num_labeled, seed, group_pattern=r"Image_(\d+)[LR]", split=split)
+
+
+def select_labeled(
+    items: Sequence[dict[str, str]], num_labeled: int | None, seed: int, groups: Sequence[str]
+) -> tuple[list[dict[str, str]], list[dict[str, str]]]:
+    """
+    Choose the images that keep their labels: from as many patients as possible, nested, the same for a seed everywhere.
+
+    Patients are put in a random order, and so are the images of each; the list takes one image of each patient in turn.
+    A longer list of the same seed begins with the shorter one.
+
+    Args:
+        items: the training images.
+        num_labeled: length of the list; None takes all.
+        seed: seed of the order.
+        groups: patient of each item.
+
+    Returns:
+        the chosen items in their order, and the rest in theirs.
+
+    Raises:
+        ValueError: when there are fewer items than asked for, or none is asked for.
+
+    Example:
+        >>> from monai_sscm.data import select_labeled
+        >>> items = [{"image": f"{patient}{eye}"} for patient in "abc" for eye in "LR"]
+        >>> chosen, rest = select_labeled(items, num_labeled=3, seed=0, groups=[i["image"][0] for i in items])
+        >>> sorted(i["image"][0] for i in chosen), len(rest)
+        (['a', 'b', 'c'], 3)
+    """
+    if num_labeled is None:
+        num_labeled = len(items)
+    if not 1 <= num_labeled <= len(items):
+        raise ValueError(f"`num_labeled` is {num_labeled}, but the training part has {len(items)} labelled images.")
+    random = np.random.RandomState(seed)
+    members: dict[str, list[int]] = {}
+    for i, group in enumerate(groups):
+        members.setdefault(group, []).append(i)
+    names = sorted(members)
+    queues = [random.permutation(members[names[k]]).tolist() for k in random.permutation(len(names))]
+    order = [queue[turn] for turn in range(max(map(len, queues))) for queue in queues if turn < len(queue)]
+    chosen = order[:num_labeled]
+    return [items[i] for i in chosen], [item for i, item in enumerate(items) if i not in set(chosen)]
+
+
+def _files(folder: Path) -> dict[str, Path]:
+    """The images of a folder by their names without suffix, in natural order."""
+    if not folder.is_dir():
+        raise FileNotFoundError(f"There is no folder {str(folder)!r}: the data set needs 'images' and 'labels'.")
+    found: dict[str, Path] = {}
+    for path in sorted(folder.iterdir(), key=lambda p: [int(t) if t.isdigit() else t for t in re.split(r"(\d+)", p.name)]):
+        suffix = next((s for s in _SUFFIXES if path.name.lower().endswith(s)), None)
+        if suffix is None or path.name.startswith("."):
+            continue
+        name = path.name[: -len(suffix)]
+        if name in found:
+            raise ValueError(f"{str(path)!r} and {found[name].name!r} have the same name: keep one of them.")
+        found[name] = path
+    if not found:
+        raise FileNotFoundError(f"There are no images in {str(folder)!r} ({', '.join(_SUFFIXES)}).")
+    return found
+
+
+def _mask_of(name: str, masks: Mapping[str, Path], root: Path) -> Path:
+    """The mask of an image: of the same name, or of its name with more behind an underscore."""
+    if name in masks:
+        return masks[name]
+    candidates = [path for mask, path in masks.items() if mask.startswith(f"{name}_")]
+    if not candidates:
+        raise FileNotFoundError(
+            f"The image {name!r} has no mask in {str(root / 'labels')!r}: add it, or move the image to "
+            f"{str(root / 'unlabeled_images')!r}."
+        )
+    if len(candidates) > 1:
+        raise ValueError(f"The image {name!r} has {len(candidates)} masks, {[p.name for p in candidates]}: keep one.")
+    return candidates[0]
+
+
+def _group(name: str, pattern: str | None) -> str:
+    match = re.match(pattern, name) if pattern else None
+    return match.group(1) if match else name
+
+
+def _refuse_leaks(groups: Mapping[str, set[str]]) -> None:
+    parts = list(groups)
+    for i, a in enumerate(parts):
+        for b in parts[i + 1 :]:
+            both = sorted(groups[a] & groups[b])
+            if both:
+                raise ValueError(f"{both[:5]} are in the {a} part and in the {b} part: keep each patient on one side.")

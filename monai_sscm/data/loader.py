@@ -1,0 +1,178 @@
+# Copyright (c) monai_sscm contributors
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#     http://www.apache.org/licenses/LICENSE-2.0
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""Batches of labelled, unlabelled and donor images side by side."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sized
+from typing import Any
+
+import numpy as np
+import torch
+from monai.data import DataLoader
+from monai.data.utils import set_rnd
+from torch import distributed
+from torch.utils.data import Dataset, Sampler
+
+__all__ = ["SemiSupervisedLoader"]
+
+
+class SemiSupervisedLoader:
+    """
+    Pairs a labelled and an unlabelled stream of any lengths, and a donor stream if there is one, into flat batches.
+
+    Every data set is repeated in ever new random orders, so two labelled images fill batches of four, batches are never
+    short, and no stream ends before the other. What the streams bring is merged: labelled keys as they are, unlabelled
+    keys as ``unlabeled_<key>``, donor keys as ``donor_<key>``. Donors are labelled images with their own crops and
+    augmentation, paired with the receivers at random.
+
+    The unlabelled data set must not bring a ``label``; nothing here opens one.
+
+    Orders and random transforms depend on ``seed``, the epoch and the rank alone, not on what ran before; the
+    streams have seeds of their own, so a labelled and a donor data set of the same images give different crops. The
+    transforms of different data sets must be different objects. Under ``torch.distributed`` every rank takes its share
+    of each batch order, and ``batch_size`` is that of one rank.
+
+    Args:
+        labeled: data set of dictionaries with ``image`` and ``label``.
+        unlabeled: data set of dictionaries with ``image``. None: none, for supervised training.
+        donor: data set of dictionaries with ``image`` and ``label``. None: none; use the labelled batch as donor.
+        batch_size: images of each stream in a batch; or
+        unlabeled_batch_size, donor_batch_size: another number for that stream.
+        epoch_length: batches in an epoch. None: as many as it takes to see every image of the longest stream.
+        num_workers: processes that load each stream; 0 loads in this one.
+        seed: see above.
+        kwargs: further arguments of the streams' :py:class:`monai.data.DataLoader`, such as ``pin_memory``.
+
+    Raises:
+        ValueError: when a data set is empty or has no length, or unlabelled images come with labels.
+
+    Example:
+        >>> import torch
+        >>> from monai.data import Dataset
+        >>> from monai_sscm.data import SemiSupervisedLoader
+        >>> labeled = Dataset([{"image": torch.rand(1, 8, 8), "label": torch.zeros(1, 8, 8)}] * 2)
+        >>> unlabeled = Dataset([{"image": torch.rand(1, 8, 8)}] * 14)
+        >>> loader = SemiSupervisedLoader(labeled, unlabeled, batch_size=4)
+        >>> len(loader), {key: tuple(value.shape) for key, value in next(iter(loader)).items()}
+        (4, {'image': (4, 1, 8, 8), 'label': (4, 1, 8, 8), 'unlabeled_image': (4, 1, 8, 8)})
+    """
+
+    def __init__(
+        self,
+        labeled: Dataset,
+        unlabeled: Dataset | None = None,
+        donor: Dataset | None = None,
+        batch_size: int = 4,
+        unlabeled_batch_size: int | None = None,
+        donor_batch_size: int | None = None,
+        epoch_length: int | None = None,
+        num_workers: int = 0,
+        seed: int = 0,
+        **kwargs: Any,
+    ) -> None:
+        self.seed = seed
+        self.epoch = 0
+        self._announced = False
+        streams = {
+            "": (labeled, batch_size),
+            "unlabeled_": (unlabeled, unlabeled_batch_size or batch_size),
+            "donor_": (donor, donor_batch_size or batch_size),
+        }
+        sizes = {prefix: (dataset, size) for prefix, (dataset, size) in streams.items() if dataset is not None}
+        for prefix, (dataset, _) in sizes.items():
+            name = prefix.rstrip("_") or "labeled"
+            if not isinstance(dataset, Sized):
+                raise ValueError(f"The {name} data set has no length: use a map-style data set.")
+            if len(dataset) == 0:
+                raise ValueError(f"The {name} data set is empty: check its list of files.")
+        if epoch_length is None:
+            epoch_length = max(math.ceil(len(dataset) / (size * _world()[1])) for dataset, size in sizes.values())
+        self.epoch_length = epoch_length
+        self.streams = {
+            prefix: DataLoader(
+                dataset,
+                batch_size=size,
+                sampler=_EndlessSampler(len(dataset), epoch_length * size),
+                num_workers=num_workers,
+                generator=torch.Generator(),
+                **kwargs,
+            )
+            for prefix, (dataset, size) in sizes.items()
+        }
+
+    def __len__(self) -> int:
+        return self.epoch_length
+
+    def set_epoch(self, epoch: int) -> None:
+        """
+        Choose the epoch of the next iteration over the loader; without this, each iteration is the next epoch.
+
+        Args:
+            epoch: number of the epoch, from 1 as in ignite.
+        """
+        self.epoch = epoch
+        self._announced = True
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        if not self._announced:
+            self.epoch += 1
+        self._announced = False
+        rank, _ = _world()
+        for stream, loader in enumerate(self.streams.values()):
+            loader.sampler.seed = [self.seed, self.epoch, stream]  # type: ignore[attr-defined]
+            own = int(np.random.SeedSequence([self.seed, self.epoch, stream, rank]).generate_state(1)[0])
+            loader.generator.manual_seed(own)
+            if loader.num_workers == 0:
+                # with workers, each seeds its copy of the transforms from the generator
+                set_rnd(loader.dataset, own)
+        return self._batches()
+
+    def _batches(self) -> Iterator[dict[str, Any]]:
+        for batches in zip(*self.streams.values(), strict=True):
+            merged: dict[str, Any] = {}
+            for prefix, batch in zip(self.streams, batches, strict=True):
+                if prefix == "unlabeled_" and "label" in batch:
+                    raise ValueError(
+                        "The unlabeled data set brings 'label': unlabelled images must be listed without a mask, so that "
+                        "none is opened."
+                    )
+                merged.update({f"{prefix}{key}": value for key, value in batch.items()})
+            yield merged
+
+
+class _EndlessSampler(Sampler[int]):
+    """Indices in one random order after another, this rank's share of them."""
+
+    def __init__(self, length: int, num_samples: int) -> None:
+        self.length = length
+        self.num_samples = num_samples
+        self.seed: list[int] = [0]
+
+    def __len__(self) -> int:
+        return self.num_samples
+
+    def __iter__(self) -> Iterator[int]:
+        rank, world_size = _world()
+        # RandomState's numbers are the same in every version of numpy
+        random = np.random.RandomState(np.random.SeedSequence(self.seed).generate_state(4))
+        orders = math.ceil(self.num_samples * world_size / self.length)
+        indices = np.concatenate([random.permutation(self.length) for _ in range(orders)])
+        yield from indices[rank : self.num_samples * world_size : world_size].tolist()
+
+
+def _world() -> tuple[int, int]:
+    """Rank of this process and number of processes."""
+    if distributed.is_available() and distributed.is_initialized():
+        return distributed.get_rank(), distributed.get_world_size()
+    return 0, 1

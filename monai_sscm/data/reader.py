@@ -1,0 +1,68 @@
+# Copyright (c) monai_sscm contributors
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#     http://www.apache.org/licenses/LICENSE-2.0
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""Pictures as the eye sees them: rows first."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from monai.config import PathLike
+from monai.data import PILReader
+from monai.utils import ensure_tuple
+from PIL import Image
+
+__all__ = ["PictureReader"]
+
+_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
+
+
+class PictureReader(PILReader):
+    """
+    Reads PNG, JPEG, BMP and TIFF as arrays of rows and columns, where MONAI's reader gives columns and rows.
+
+    Palette images give their indices, which in label images are the classes; 1-bit images give 0 and 1. To be named in
+    ``LoadImaged(keys, reader="monai_sscm.data.PictureReader")``, which leaves NIfTI and others to MONAI's own readers.
+
+    Example:
+        >>> import tempfile, os
+        >>> import numpy as np
+        >>> from monai.transforms import LoadImage
+        >>> from PIL import Image
+        >>> path = os.path.join(tempfile.mkdtemp(), "image.png")
+        >>> Image.fromarray(np.zeros((20, 30, 3), np.uint8)).save(path)
+        >>> LoadImage(reader="monai_sscm.data.PictureReader", ensure_channel_first=True)(path).shape
+        torch.Size([3, 20, 30])
+    """
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(reverse_indexing=False, **kwargs)
+
+    def verify_suffix(self, filename: Sequence[PathLike] | PathLike) -> bool:
+        """Whether all files have a suffix of a picture."""
+        return all(Path(str(name)).suffix.lower() in _SUFFIXES for name in ensure_tuple(filename))
+
+    def read(self, data: Sequence[PathLike] | PathLike | np.ndarray, **kwargs: Any) -> Any:
+        """
+        Open one picture or several.
+
+        Raises:
+            ValueError: when a file has another suffix, so that MONAI goes on to its other readers.
+        """
+        if not self.verify_suffix(data):  # type: ignore[arg-type]
+            raise ValueError(f"{data} is not a picture: PictureReader reads {', '.join(_SUFFIXES)}.")
+        return super().read(data, **kwargs)
+
+    def _get_spatial_shape(self, img: Image.Image) -> np.ndarray:
+        return np.asarray((img.height, img.width))

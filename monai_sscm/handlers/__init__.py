@@ -1,0 +1,28 @@
+# Copyright (c) monai_sscm contributors
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#     http://www.apache.org/licenses/LICENSE-2.0
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+from __future__ import annotations
+
+from .metrics import dice_per_class, iou_per_class, segmentation_metrics
+from .overlay import OverlayHandler, overlay
+from .pseudo_labels import PseudoLabelStats, pseudo_label_stats
+from .scalars import scalars
+
+__all__ = [
+    "OverlayHandler",
+    "PseudoLabelStats",
+    "dice_per_class",
+    "iou_per_class",
+    "overlay",
+    "pseudo_label_stats",
+    "scalars",
+    "segmentation_metrics",
+]

@@ -1,0 +1,87 @@
+# Copyright (c) monai_sscm contributors
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#     http://www.apache.org/licenses/LICENSE-2.0
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""Pictures of predictions over images, in TensorBoard."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import torch
+from ignite.engine import Engine, Events
+from monai.visualize import blend_images
+
+if TYPE_CHECKING:
+    from torch.utils.tensorboard import SummaryWriter
+
+__all__ = ["OverlayHandler", "overlay"]
+
+
+def overlay(image: torch.Tensor, label: torch.Tensor, pred: torch.Tensor) -> torch.Tensor:
+    """
+    The image, the image under its label and the image under the prediction, side by side.
+
+    Args:
+        image: ``(C, H, W)``; three channels are shown in colour, of others the first. A volume ``(C, H, W, D)`` is
+            shown by the slice with most of the label.
+        label: class indices, ``(1, H, W)`` or ``(1, H, W, D)``.
+        pred: class indices of the same shape.
+
+    Returns:
+        picture ``(3, H, 3 W)``, values in [0, 1].
+    """
+    image, label, pred = (torch.as_tensor(x).detach().cpu().float() for x in (image, label, pred))
+    if image.ndim == 4:
+        most = int((label > 0).sum(dim=(0, 1, 2)).argmax())
+        image, label, pred = image[..., most], label[..., most], pred[..., most]
+    image = image if image.shape[0] == 3 else image[:1]
+    low, high = image.amin(), image.amax()
+    image = (image - low) / (high - low).clamp_min(1e-6)
+    highest = max(float(label.max()), float(pred.max()), 1.0)
+    # hsv begins and ends with red, so the highest class stays below its end
+    shown = [blend_images(image, x / highest * 0.8, alpha=0.6, rescale_arrays=False) for x in (label, pred)]
+    return torch.cat([image.expand(3, -1, -1), *(torch.as_tensor(x) for x in shown)], dim=2).clamp(0, 1)
+
+
+class OverlayHandler:
+    """
+    Handler of an evaluator: writes :py:func:`overlay` of the first images into TensorBoard.
+
+    Args:
+        summary_writer: TensorBoard's writer.
+        num_images: how many images of an epoch are drawn.
+        tag: name of the pictures.
+    """
+
+    def __init__(self, summary_writer: SummaryWriter, num_images: int = 2, tag: str = "overlay") -> None:
+        self.summary_writer = summary_writer
+        self.num_images = num_images
+        self.tag = tag
+
+    def attach(self, engine: Engine) -> None:
+        """
+        Args:
+            engine: an evaluator whose output has ``image``, ``label`` and ``pred`` (logits).
+        """
+        engine.add_event_handler(Events.ITERATION_COMPLETED, self)
+
+    def __call__(self, engine: Any) -> None:
+        """
+        Args:
+            engine: the evaluator.
+        """
+        output = engine.state.output
+        items = output if isinstance(output, list) else [{k: output[k][0] for k in ("image", "label", "pred")}]
+        number = engine.state.iteration - 1
+        if number < self.num_images:
+            item = items[0]
+            picture = overlay(item["image"], item["label"], torch.as_tensor(item["pred"]).argmax(0, keepdim=True))
+            self.summary_writer.add_image(f"{self.tag}_{number}", picture, engine.state.epoch)

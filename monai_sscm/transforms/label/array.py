@@ -1,0 +1,86 @@
+# Copyright (c) monai_sscm contributors
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#     http://www.apache.org/licenses/LICENSE-2.0
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""Masks as they come from files, to class indices."""
+
+from __future__ import annotations
+
+import torch
+from monai.config.type_definitions import NdarrayOrTensor
+from monai.data import MetaTensor
+from monai.transforms import Transform
+from monai.utils import ImageMetaKey, TransformBackends, convert_to_dst_type, convert_to_tensor
+
+__all__ = ["MaskToIndex"]
+
+
+class MaskToIndex(Transform):
+    """
+    Turn a mask as drawing tools write it into one channel of class indices, and check it.
+
+    Takes class indices, 1-bit masks, and, with two classes, masks of 0 and 255; grey masks saved in colour, with or
+    without an alpha channel, lose their further channels. Everything else is refused with the file's name.
+
+    Args:
+        num_classes: number of classes with the background.
+        ignore_index: value that may stand for "do not count", and stays.
+
+    Returns:
+        mask ``(1, *spatial)``, uint8, of the same container type.
+
+    Raises:
+        ValueError: when a value is no class index or the channels differ.
+
+    Example:
+        >>> import torch
+        >>> from monai_sscm.transforms import MaskToIndex
+        >>> MaskToIndex(num_classes=2)(torch.tensor([[[0, 255], [255, 0]]])).tolist()
+        [[[0, 1], [1, 0]]]
+    """
+
+    backend = [TransformBackends.TORCH]
+
+    def __init__(self, num_classes: int, ignore_index: int | None = None) -> None:
+        self.num_classes = num_classes
+        self.ignore_index = ignore_index
+
+    def __call__(self, mask: NdarrayOrTensor) -> NdarrayOrTensor:
+        """
+        Args:
+            mask: channel-first mask of one image.
+        """
+        x: torch.Tensor = convert_to_tensor(mask, track_meta=False)
+        x = x.to(torch.uint8) if x.dtype == torch.bool else x
+        file = mask.meta.get(ImageMetaKey.FILENAME_OR_OBJ, "") if isinstance(mask, MetaTensor) else ""
+        name = f"The mask {file!r}" if file else "The mask"
+        if x.shape[0] > 1:
+            grey = x[:3] if x.shape[0] in (3, 4) else x[:1] if x.shape[0] == 2 else x
+            if not bool((grey == grey[:1]).all()):
+                raise ValueError(
+                    f"{name} has {x.shape[0]} channels that differ (shape {tuple(x.shape)}): save it with one channel, "
+                    f"in which every pixel is a class index from 0 to {self.num_classes - 1}."
+                )
+            x = grey[:1]
+        values = torch.unique(x).double()
+        if self.ignore_index is not None:
+            values = values[values != self.ignore_index]
+        if self.num_classes == 2 and bool(torch.isin(values, values.new_tensor([0, 255])).all()):
+            x = torch.where(x == 255, 1, x) if self.ignore_index != 255 else x
+            values = values.clamp(max=1)
+        wrong = values[(values < 0) | (values >= self.num_classes) | (values != values.round())]
+        if len(wrong):
+            hint = " Masks of 0 and 255 are read as two classes only." if 255 in wrong.tolist() else ""
+            raise ValueError(
+                f"{name} has the values {wrong[:5].tolist()}, but with num_classes={self.num_classes} every pixel must "
+                f"be a class index from 0 to {self.num_classes - 1}.{hint}"
+            )
+        out: NdarrayOrTensor = convert_to_dst_type(x, dst=mask, dtype=torch.uint8)[0]
+        return out

@@ -1,0 +1,66 @@
+# Copyright (c) monai_sscm contributors
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#     http://www.apache.org/licenses/LICENSE-2.0
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""
+Dictionary-based label transforms, see :py:mod:`monai_sscm.transforms.label.array`.
+
+Class names end with 'd' to denote dictionary-based transforms.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping
+
+from monai.config import KeysCollection
+from monai.config.type_definitions import NdarrayOrTensor
+from monai.transforms import MapTransform
+
+from .array import MaskToIndex
+
+__all__ = ["MaskToIndexD", "MaskToIndexDict", "MaskToIndexd"]
+
+
+class MaskToIndexd(MapTransform):
+    """
+    Dictionary-based version of :py:class:`monai_sscm.transforms.MaskToIndex`.
+
+    Args:
+        keys: masks to convert.
+        num_classes, ignore_index: see the array version.
+        allow_missing_keys: whether to pass over keys that are not there, as for unlabelled images.
+
+    Example:
+        >>> import torch
+        >>> from monai_sscm.transforms import MaskToIndexd
+        >>> MaskToIndexd("label", num_classes=2)({"label": torch.tensor([[[True, False]]])})["label"].tolist()
+        [[[1, 0]]]
+    """
+
+    backend = MaskToIndex.backend
+
+    def __init__(
+        self,
+        keys: KeysCollection,
+        num_classes: int,
+        ignore_index: int | None = None,
+        allow_missing_keys: bool = False,
+    ) -> None:
+        super().__init__(keys, allow_missing_keys)
+        self.to_index = MaskToIndex(num_classes, ignore_index)
+
+    def __call__(self, data: Mapping[Hashable, NdarrayOrTensor]) -> dict[Hashable, NdarrayOrTensor]:
+        d = dict(data)
+        for key in self.key_iterator(d):
+            d[key] = self.to_index(d[key])
+        return d
+
+
+MaskToIndexD = MaskToIndexDict = MaskToIndexd
