@@ -52,6 +52,8 @@ class PasteMix(RandomizableTransform):
         super().__init__(prob)
         if spatial_dims not in (2, 3):
             raise ValueError(f"`spatial_dims` must be 2 or 3, got {spatial_dims!r}.")
+        if not 0 <= prob <= 1:
+            raise ValueError(f"`prob` must lie in [0, 1], got {prob!r}.")
         self.spatial_dims = spatial_dims
         self.num_draws = num_draws
         self._draws = np.empty((0, 1 + num_draws))

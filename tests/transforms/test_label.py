@@ -1,0 +1,76 @@
+# Copyright (c) monai_sscm contributors
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#     http://www.apache.org/licenses/LICENSE-2.0
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from monai.data import MetaTensor
+
+from monai_sscm.transforms import MaskToIndex, MaskToIndexD, MaskToIndexd, MaskToIndexDict
+
+LABEL = np.array([[[0, 1, 2], [2, 1, 0]]])
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.int64, np.float32, bool])
+@pytest.mark.parametrize("scale", [1, 255])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_two_classes(dtype, scale, channels):
+    binary = LABEL.clip(max=1)
+    mask = (binary * scale).astype(dtype).repeat(channels, axis=0)
+    out = MaskToIndex(num_classes=2)(mask)
+    assert isinstance(out, np.ndarray) and out.dtype == np.uint8
+    np.testing.assert_array_equal(out, binary)
+
+
+def test_more_classes_metadata_and_alpha():
+    mask = MetaTensor(torch.as_tensor(LABEL), meta={"filename_or_obj": "a.png"})
+    out = MaskToIndex(num_classes=3)(mask)
+    assert isinstance(out, MetaTensor) and out.meta["filename_or_obj"] == "a.png"
+    assert torch.equal(out.as_tensor(), torch.as_tensor(LABEL, dtype=torch.uint8))
+    alpha = torch.cat([torch.as_tensor(LABEL).repeat(3, 1, 1), torch.full((1, 2, 3), 255)])
+    assert torch.equal(MaskToIndex(3)(alpha), torch.as_tensor(LABEL, dtype=torch.uint8))
+    assert int(MaskToIndex(2)(torch.zeros(1, 2, 2, 2)).sum()) == 0  # nothing but background, 3D
+
+
+def test_ignore_index_stays():
+    mask = torch.tensor([[[0, 1, 255]]])
+    assert MaskToIndex(2, ignore_index=255)(mask).tolist() == [[[0, 1, 255]]]
+
+
+@pytest.mark.parametrize(
+    ("values", "num_classes", "message"),
+    [
+        ([0, 255], 3, "0 and 255"),
+        ([0, 3], 3, "class index from 0 to 2"),
+        ([0, 1, 254], 2, "254"),
+        ([0.0, 0.5], 2, "0.5"),
+        ([-1, 0], 2, "-1"),
+    ],
+)
+def test_refused_values(values, num_classes, message):
+    mask = MetaTensor(torch.tensor([[values]]), meta={"filename_or_obj": "masks/a.png"})
+    with pytest.raises(ValueError, match=message) as error:
+        MaskToIndex(num_classes)(mask)
+    assert "masks/a.png" in str(error.value)
+
+
+def test_refused_colours():
+    with pytest.raises(ValueError, match="3 channels that differ"):
+        MaskToIndex(2)(torch.tensor([[[0]], [[1]], [[0]]]))
+
+
+def test_dictionary():
+    data = {"label": torch.as_tensor(LABEL)}
+    assert MaskToIndexd("label", 3)(data)["label"].dtype == torch.uint8
+    assert MaskToIndexd("label", 3, allow_missing_keys=True)({"image": 1}) == {"image": 1}
+    assert MaskToIndexD is MaskToIndexDict is MaskToIndexd
