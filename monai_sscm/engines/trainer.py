@@ -399,6 +399,8 @@ class SemiSupervisedTrainer(SupervisedTrainer):
                 "pass of labelled images and views."
             )
         image, label = prepared
+        if image is None or label is None:
+            raise ValueError(f"The labelled batch needs 'image' and 'label', it has {list(batchdata)}.")
         tensors = {k: v for k, v in batchdata.items() if isinstance(v, torch.Tensor)}
         tensors.update({Keys.IMAGE.value: image, Keys.LABEL.value: label})
         # metadata would cost up to a fifth of a small step

@@ -1,0 +1,104 @@
+# Copyright (c) monai_sscm contributors
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#     http://www.apache.org/licenses/LICENSE-2.0
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+from __future__ import annotations
+
+import pytest
+import torch
+from monai.networks.nets import UNet
+from torch import nn
+
+from monai_sscm.networks import FeatureDiscriminator, FeatureTap
+
+
+def make_unet(spatial_dims: int) -> nn.Module:
+    return UNet(spatial_dims, 1, 2, channels=(4, 8, 16), strides=(2, 2), num_res_units=1)
+
+
+@pytest.mark.parametrize("spatial_dims", [2, 3])
+@pytest.mark.parametrize("layer", ["model.0", "model.1.submodule", "model.1.submodule.0", "model.2"])
+def test_reads_what_the_layer_gives(spatial_dims, layer):
+    network = make_unet(spatial_dims).eval()
+    x = torch.rand(2, 1, *(16,) * spatial_dims)
+    given = []
+    handle = network.get_submodule(layer).register_forward_hook(lambda module, args, out: given.append(out))
+    network(x)
+    handle.remove()
+    with FeatureTap(network, layer) as tap:
+        network(x)
+        features = tap.read()
+        assert torch.equal(features, given[0]) and features.requires_grad
+        assert torch.equal(tap.forward_until(x), given[0])
+    assert not any(m._forward_hooks for m in network.modules())
+
+
+def test_later_layers_are_not_computed():
+    late = []
+    network = nn.Sequential(nn.Conv2d(1, 2, 1), nn.ReLU(), nn.Conv2d(2, 2, 1))
+    network[2].register_forward_hook(lambda *args: late.append(1))
+    with FeatureTap(network, "1") as tap:
+        features = tap.forward_until(torch.rand(1, 1, 4, 4))
+        assert not late
+        features.sum().backward()
+        assert network[0].weight.grad is not None and network[2].weight.grad is None
+        network(torch.rand(1, 1, 4, 4))  # whole passes work afterwards
+        assert late and tap.read().shape == (1, 2, 4, 4)
+
+
+def test_hook_is_removed_after_an_error():
+    network = make_unet(2)
+    with pytest.raises(RuntimeError, match="boom"), FeatureTap(network, "model.0"):
+        raise RuntimeError("boom")
+    assert not any(m._forward_hooks for m in network.modules())
+    torch.jit.script(nn.Sequential(nn.Conv2d(1, 1, 1)))
+
+
+def test_unknown_layer_lists_those_there_are():
+    with pytest.raises(ValueError, match=r"no layer 'decoder'.*model\.1\.submodule"):
+        FeatureTap(make_unet(2), "decoder")
+
+
+class Twice(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(1, 1, 1)
+        self.pair = Pair()
+        self.unused = nn.Conv2d(1, 1, 1)
+
+    def forward(self, x):
+        return self.pair(self.conv(self.conv(x)))[0]
+
+
+class Pair(nn.Module):
+    def forward(self, x):
+        return x, x
+
+
+@pytest.mark.parametrize(("layer", "message"), [("conv", "ran 2 times"), ("pair", "a tuple"), ("unused", "0 times")])
+def test_layers_that_cannot_be_tapped(layer, message):
+    network = Twice()
+    with FeatureTap(network, layer) as tap:
+        network(torch.rand(1, 1, 4, 4))
+        with pytest.raises(RuntimeError, match=message):
+            tap.read()
+
+
+@pytest.mark.parametrize("spatial_dims", [2, 3])
+@pytest.mark.parametrize("size", [2, 5, 16])
+def test_discriminator_takes_any_size(spatial_dims, size):
+    discriminator = FeatureDiscriminator(spatial_dims, in_channels=6)
+    x = torch.rand(3, 6, *(size,) * spatial_dims)
+    logits = discriminator(x)
+    assert logits.shape[:2] == (3, 1) and logits.ndim == spatial_dims + 2
+    # what is said of an image does not depend on the others
+    torch.testing.assert_close(discriminator(x[1:2]), logits[1:2])
+    with pytest.raises(ValueError, match="in_channels=4"):
+        discriminator(x[:, :4])
