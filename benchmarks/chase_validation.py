@@ -77,7 +77,12 @@ def run(name: str, seed: int, args: argparse.Namespace) -> None:
     bundle(configs, values, output_dir / "log.txt")
     seconds = time.perf_counter() - start
 
-    result: dict[str, object] = {"method": name, "seed": seed, "num_labeled": args.num_labeled, "seconds": round(seconds)}
+    result: dict[str, object] = {
+        "method": name,
+        "seed": seed,
+        "num_labeled": args.num_labeled,
+        "seconds": round(seconds),
+    }
     for label, weights, checkpoint in (
         ("teacher_last", "teacher", "last.pt"),
         ("student_last", "student", "last.pt"),

@@ -179,7 +179,9 @@ def _files(folder: Path) -> dict[str, Path]:
     if not folder.is_dir():
         raise FileNotFoundError(f"There is no folder {str(folder)!r}: the data set needs 'images' and 'labels'.")
     found: dict[str, Path] = {}
-    for path in sorted(folder.iterdir(), key=lambda p: [int(t) if t.isdigit() else t for t in re.split(r"(\d+)", p.name)]):
+    for path in sorted(
+        folder.iterdir(), key=lambda p: [int(t) if t.isdigit() else t for t in re.split(r"(\d+)", p.name)]
+    ):
         suffix = next((s for s in _SUFFIXES if path.name.lower().endswith(s)), None)
         if suffix is None or path.name.startswith("."):
             continue

@@ -144,8 +144,8 @@ class SemiSupervisedLoader:
             for prefix, batch in zip(self.streams, batches, strict=True):
                 if prefix == "unlabeled_" and "label" in batch:
                     raise ValueError(
-                        "The unlabeled data set brings 'label': unlabelled images must be listed without a mask, so that "
-                        "none is opened."
+                        "The unlabeled data set brings 'label': list unlabelled images without masks, so that none is "
+                        "opened."
                     )
                 merged.update({f"{prefix}{key}": value for key, value in batch.items()})
             yield merged

@@ -205,16 +205,20 @@ class SemiSupervisedTrainer(SupervisedTrainer):
         if adversarial_interval < 1:
             raise ValueError(f"`adversarial_interval` must be at least 1, got {adversarial_interval!r}.")
         together = (discriminator is None, discriminator_optimizer is None, feature_layer is None)
-        if discriminator is None and discriminator_optimizer is not None or discriminator is not None and any(together):
+        if (discriminator is None and discriminator_optimizer is not None) or (
+            discriminator is not None and any(together)
+        ):
             raise ValueError(
-                "`discriminator` needs `discriminator_optimizer` and `feature_layer`, and nothing needs them without it."
+                "`discriminator` needs `discriminator_optimizer` and `feature_layer`; without it, leave them out."
             )
         if discriminator is not None and adversarial_source == "mixed" and (not views or views[0].mix is None):
             raise ValueError("`adversarial_source='mixed'` needs a first view with a mix that writes 'mixed_mask'.")
         if discriminator is not None and compile:
             raise ValueError("`compile=True` cannot be combined with a discriminator: compiled layers are not tapped.")
         if teacher is not None and unwrap(teacher) is unwrap(network):
-            raise ValueError("`teacher` is the network itself: it must be a copy, see monai_sscm.networks.make_teacher.")
+            raise ValueError(
+                "`teacher` is the network itself: it must be a copy, see monai_sscm.networks.make_teacher."
+            )
 
         # set before the handlers are attached, which may look for them
         self.views = tuple(views)
@@ -388,7 +392,9 @@ class SemiSupervisedTrainer(SupervisedTrainer):
         engine.fire_event(IterationEvents.MODEL_COMPLETED)
         return engine.state.output
 
-    def _prepare(self, batchdata: dict[str, torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor, dict[str, torch.Tensor]]:
+    def _prepare(
+        self, batchdata: dict[str, torch.Tensor]
+    ) -> tuple[torch.Tensor, torch.Tensor, dict[str, torch.Tensor]]:
         """Image and label as ``prepare_batch`` gives them, and the whole batch as plain tensors on the device."""
         if batchdata is None:
             raise ValueError("Must provide batch data for current iteration.")
@@ -530,8 +536,8 @@ class SemiSupervisedTrainer(SupervisedTrainer):
                 buffer.copy_(saved)
             if self.scaler is None or not self.scaler.is_enabled():
                 warnings.warn(
-                    f"Iteration {self.state.iteration}: a gradient is NaN or infinite, so this step is skipped. If this "
-                    "goes on, look for NaN in the images, lower the learning rate or clip the gradients."
+                    f"Iteration {self.state.iteration}: a gradient is NaN or infinite, so this step is skipped. If "
+                    "this goes on, look for NaN in the images, lower the learning rate or clip the gradients."
                 )
             self._fire(SemiSupervisedEvents.OPTIMIZER_STEP_SKIPPED)
         if self.scaler is not None:

@@ -83,7 +83,10 @@ def test_own_folder(tmp_path):
     assert files["val"] == semi_supervised_datalist(tmp_path, num_labeled=1, seed=9)["val"]
     assert chase_db1_datalist(tmp_path, 3)["val"] == files["val"]
     everything = semi_supervised_datalist(tmp_path)
-    assert len(everything["labeled"]) == 4 and [Path(i["image"]).name for i in everything["unlabeled"]] == ["x.png", "y 2.png"]
+    assert len(everything["labeled"]) == 4 and [Path(i["image"]).name for i in everything["unlabeled"]] == [
+        "x.png",
+        "y 2.png",
+    ]
 
 
 def test_split_file_and_groups(tmp_path):

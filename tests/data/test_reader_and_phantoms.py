@@ -29,7 +29,9 @@ def test_pictures_are_the_right_way_up(tmp_path, suffix, colour):
     image = np.zeros((16, 24, 3) if colour else (16, 24), np.uint8)
     image[:8, :16] = 200
     Image.fromarray(image).save(tmp_path / f"a.{suffix}")
-    got = LoadImaged("image", reader=READER, ensure_channel_first=True)({"image": str(tmp_path / f"a.{suffix}")})["image"]
+    got = LoadImaged("image", reader=READER, ensure_channel_first=True)({"image": str(tmp_path / f"a.{suffix}")})[
+        "image"
+    ]
     assert got.shape == (3 if colour else 1, 16, 24)
     expected = np.moveaxis(image, -1, 0) if colour else image[None]
     assert np.abs(got.numpy() - expected).max() <= (12 if suffix == "jpg" else 0)
@@ -56,7 +58,9 @@ def test_masks_of_every_kind_become_class_indices(tmp_path, mode):
         picture.save(path)
     else:
         Image.fromarray(mask * 255).convert(mode).save(path)
-    load = Compose([LoadImaged("label", reader=READER, ensure_channel_first=True), MaskToIndexd("label", num_classes=2)])
+    load = Compose(
+        [LoadImaged("label", reader=READER, ensure_channel_first=True), MaskToIndexd("label", num_classes=2)]
+    )
     got = load({"label": str(path)})["label"]
     np.testing.assert_array_equal(np.asarray(got).reshape(8, 12), mask)
 

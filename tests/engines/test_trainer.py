@@ -265,7 +265,7 @@ def test_no_gradient_crosses_between_student_and_discriminator():
 
 
 def test_in_a_step_the_student_s_loss_leaves_the_discriminator_alone():
-    """With a discriminator that does not learn, nothing moves it; with a student that does not learn, nothing moves it."""
+    """Whose optimizer stands still stands still, whatever the other one does."""
     for frozen in ("student", "discriminator"):
         trainer = make_trainer(make_batches(3), sufd=True, views=[View(mix=supmix(), loss=WeightedCELoss())])
         optimizer = trainer.optimizer if frozen == "student" else trainer.discriminator_optimizer
@@ -292,8 +292,8 @@ def class_content_loss(trainer: SemiSupervisedTrainer, steps: int) -> float:
 def test_discriminator_cannot_learn_from_class_content_alone():
     """
     Labelled and unlabelled images are drawn from the same images, the classes are plain to see in the features and a
-    class is pasted at every step: the discriminator has nothing to learn. That the setting could show a leak is shown by
-    a discriminator that is told "pasted = labelled".
+    class is pasted at every step: the discriminator has nothing to learn. That the setting could show a leak is shown
+    by a discriminator that is told "pasted = labelled".
     """
     steps = 120
     batches = []

@@ -72,7 +72,8 @@ def test_dice_with_weights_a_second_way():
     prob = pred.double().softmax(1).numpy()
     y, w = one_hot(target, 3).numpy(), weight.double().numpy()
     dice = [
-        1 - (2 * (w[:, 0] * prob[:, c] * y[:, c]).sum() + 1e-5)
+        1
+        - (2 * (w[:, 0] * prob[:, c] * y[:, c]).sum() + 1e-5)
         / ((w[:, 0] * prob[:, c]).sum() + (w[:, 0] * y[:, c]).sum() + 1e-5)
         for c in range(3)
     ]

@@ -317,7 +317,8 @@ class SupervisedClassMix(_ClassPaste):
     Example:
         >>> import torch
         >>> from monai_sscm.transforms import SupervisedClassMix
-        >>> unlabeled, pseudo_label, weight = torch.rand(4, 1, 32, 32), torch.zeros(4, 1, 32, 32), torch.rand(4, 1, 32, 32)
+        >>> unlabeled, weight = torch.rand(4, 1, 32, 32), torch.rand(4, 1, 32, 32)
+        >>> pseudo_label = torch.zeros(4, 1, 32, 32)
         >>> image, label = torch.rand(2, 1, 32, 32), torch.randint(0, 3, (2, 1, 32, 32))
         >>> mix = SupervisedClassMix(classes=(2,), num_classes=3, spatial_dims=2)
         >>> mixed, mask = mix((unlabeled, pseudo_label, weight), donor=(image, label, None), label=label)
