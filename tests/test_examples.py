@@ -1,0 +1,62 @@
+# Copyright (c) monai_sscm contributors
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#     http://www.apache.org/licenses/LICENSE-2.0
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""The examples that people read first: every docstring's, and the README's."""
+
+from __future__ import annotations
+
+import doctest
+import importlib
+import pkgutil
+import re
+from pathlib import Path
+
+import pytest
+
+import monai_sscm
+
+README = Path(__file__).parents[1] / "README.md"
+MODULES = sorted(m.name for m in pkgutil.walk_packages(monai_sscm.__path__, "monai_sscm.") if "__main__" not in m.name)
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_docstrings(name):
+    module = importlib.import_module(name)
+    assert doctest.testmod(module).failed == 0
+
+
+def test_what_users_import_has_an_example():
+    for package in ("transforms", "networks", "losses", "engines", "data"):
+        module = getattr(monai_sscm, package)
+        for name in module.__all__:
+            thing = getattr(module, name)
+            if callable(thing):
+                assert thing.__doc__, name
+    for thing in (
+        monai_sscm.transforms.SupervisedClassMixd,
+        monai_sscm.engines.SemiSupervisedTrainer,
+        monai_sscm.data.SemiSupervisedLoader,
+    ):
+        assert ">>>" in thing.__doc__
+
+
+def test_readme_python_blocks():
+    blocks = re.findall(r"```python\n(.*?)```", README.read_text(), flags=re.DOTALL)
+    assert len(blocks) == 2
+    for block in blocks:
+        scope: dict = {}
+        exec(compile(block, str(README), "exec"), scope)
+        assert "mixed_image" in scope["batch"] if "batch" in scope else not scope["teacher"].training
+
+
+def test_readme_names_files_that_exist():
+    for path in re.findall(r"(?:bundles|benchmarks)/[\w./]+\.(?:yaml|png|py|jsonl)", README.read_text()):
+        assert (README.parent / path).is_file(), path
