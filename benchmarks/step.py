@@ -1,0 +1,196 @@
+# Copyright (c) monai_sscm contributors
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#     http://www.apache.org/licenses/LICENSE-2.0
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""
+Time of a training step of each method, beside a bare PyTorch loop with the same network, tensors and augmentation.
+
+    python benchmarks/step.py
+
+The bare loop does the forward and backward pass on labelled and mixed images, one teacher forward, losses, optimizer,
+EMA and, for SUFD, the discriminator's own passes, and nothing else. Both run in turn in one process; figures are medians.
+"""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import json
+import statistics
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from monai.losses import DiceCELoss
+from monai.networks.nets import UNet
+from torch import nn
+from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy
+
+from monai_sscm.engines import SemiSupervisedTrainer, View
+from monai_sscm.losses import WeightedCELoss, WeightedMSELoss
+from monai_sscm.networks import FeatureDiscriminator
+from monai_sscm.transforms import ClassMixd, RandStrongIntensity, SupervisedClassMixd
+
+RESULTS = Path(__file__).parent / "results" / "step.jsonl"
+KEYS = ("unlabeled_image", "pseudo_label", "pseudo_weight")
+OUT = ("mixed_image", "mixed_label", "mixed_weight")
+LAYER = "model.1.submodule"
+SETTINGS = {
+    "2D, 4 + 4 x 3 x 128^2, U-Net 1.6 M": (2, 4, 3, 128, (16, 32, 64, 128, 256)),
+    "3D, 2 + 2 x 1 x 48^3, U-Net 0.3 M": (3, 2, 1, 48, (16, 32, 64)),
+}
+METHODS = ["supervised", "mean_teacher", "classmix", "supmix", "supmix_sufd_every_step", "supmix_sufd_every_4th"]
+
+
+def make(method: str, setting: tuple) -> tuple[SemiSupervisedTrainer, Callable[[int], None]]:
+    """A trainer, and the bare step with the same start."""
+    spatial_dims, batch_size, channels, size, widths = setting
+    torch.manual_seed(0)
+    network = UNet(spatial_dims, channels, 2, widths, (2,) * (len(widths) - 1), num_res_units=2)
+    judge = FeatureDiscriminator(spatial_dims, in_channels=widths[0])
+    shape = (batch_size, channels, *(size,) * spatial_dims)
+    batch = {
+        "image": torch.rand(shape),
+        "label": (torch.rand(batch_size, 1, *shape[2:]) > 0.9).to(torch.uint8),
+        "unlabeled_image": torch.rand(shape),
+    }
+    every = {"supmix_sufd_every_step": 1, "supmix_sufd_every_4th": 4}.get(method, 0)
+    augment = RandStrongIntensity(spatial_dims)
+    views = {
+        "supervised": [],
+        "mean_teacher": [View(target="pseudo_prob", augment=augment, loss=WeightedMSELoss())],
+        "classmix": [
+            View(ClassMixd(KEYS, "pseudo_label", 2, spatial_dims, output_keys=OUT), augment, loss=WeightedCELoss())
+        ],
+    }
+    donors = ("image", "label", None)
+    supmix = SupervisedClassMixd(KEYS, donors, "label", (1,), 2, spatial_dims, output_keys=OUT)
+    student, discriminator = copy.deepcopy(network), copy.deepcopy(judge)
+    trainer = SemiSupervisedTrainer(
+        device="cpu",
+        max_epochs=1,
+        train_data_loader=[batch] * 4,
+        network=student,
+        optimizer=torch.optim.AdamW(student.parameters(), 1e-4),
+        loss_function=DiceCELoss(softmax=True, to_onehot_y=True),
+        views=views.get(method, [View(supmix, augment, loss=WeightedCELoss())]),
+        discriminator=discriminator if every else None,
+        discriminator_optimizer=torch.optim.Adam(discriminator.parameters(), 1e-4) if every else None,
+        feature_layer=LAYER if every else None,
+        adversarial_interval=max(every, 1),
+        decollate=False,
+    )
+    return trainer, bare(method, network, judge, batch, every, spatial_dims)
+
+
+def bare(
+    method: str, student: nn.Module, judge: nn.Module, batch: dict[str, torch.Tensor], every: int, spatial_dims: int
+) -> Callable[[int], None]:
+    """The same step, written out, without anything around it."""
+    teacher = copy.deepcopy(student).eval().requires_grad_(False)
+    optimizer = torch.optim.AdamW(student.parameters(), 1e-4)
+    judge_optimizer = torch.optim.Adam(judge.parameters(), 1e-4)
+    supervised_loss, augment = DiceCELoss(softmax=True, to_onehot_y=True), RandStrongIntensity(spatial_dims)
+    x_l, y_l, x_u = batch["image"], batch["label"], batch["unlabeled_image"]
+    features: list[torch.Tensor] = []
+    if every:
+        student.get_submodule(LAYER).register_forward_hook(lambda module, args, output: features.append(output))
+
+    def step(t: int) -> None:
+        features.clear()
+        optimizer.zero_grad()
+        if method == "supervised":
+            loss = supervised_loss(student(x_l), y_l)
+        else:
+            with torch.no_grad():
+                prob = teacher(x_u).softmax(1)
+                confidence, pseudo = prob.max(1, keepdim=True)
+                weight = (confidence >= 0.95).float().flatten(1).mean(1).view(-1, *(1,) * (x_u.ndim - 1))
+                weight = weight.expand_as(confidence)
+                if method == "mean_teacher":
+                    x_m = x_u
+                elif method == "classmix":
+                    chosen = torch.randint(0, 2, (len(x_u), *(1,) * (x_u.ndim - 1)))
+                    donor = pseudo.roll(-1, 0)
+                    mask = donor == chosen
+                    x_m = torch.where(mask, x_u.roll(-1, 0), x_u)
+                    y_m, w_m = torch.where(mask, donor, pseudo), torch.where(mask, weight.roll(-1, 0), weight)
+                else:
+                    mask = y_l == 1
+                    x_m = torch.where(mask, x_l, x_u)
+                    y_m, w_m = torch.where(mask, y_l.long(), pseudo), torch.where(mask, 1.0, weight)
+                x_m = augment(x_m)
+            pred = student(torch.cat([x_l, x_m]))
+            loss = supervised_loss(pred[: len(x_l)], y_l)
+            if method == "mean_teacher":
+                loss = loss + (pred[len(x_l) :].softmax(1) - prob).square().mean()
+            else:
+                loss = loss + (w_m[:, 0] * cross_entropy(pred[len(x_l) :], y_m[:, 0], reduction="none")).mean()
+        if every and t % every == 0:
+            # the floor asks for features of the unlabelled images by a whole pass
+            student(x_u)
+            logits = judge.requires_grad_(False)(features[1])
+            loss = loss + 0.01 * every * binary_cross_entropy_with_logits(logits, torch.ones_like(logits))
+            judge.requires_grad_(True)
+        loss.backward()
+        optimizer.step()
+        if every and t % every == 0:
+            judge_optimizer.zero_grad()
+            logits = judge(torch.cat([features[0][: len(x_l)], features[1]]).detach())
+            target = torch.cat([torch.ones_like(logits[: len(x_l)]), torch.zeros_like(logits[len(x_l) :])])
+            binary_cross_entropy_with_logits(logits, target).backward()
+            judge_optimizer.step()
+        with torch.no_grad():
+            torch._foreach_lerp_(list(teacher.parameters()), list(student.parameters()), 0.01)
+
+    return step
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=12, help="rounds of four steps of each")
+    parser.add_argument("--threads", type=int, default=1)
+    args = parser.parse_args()
+    torch.set_num_threads(args.threads)
+    print("| setting | method | ours, ms | bare loop, ms | ours / bare | ours / bare supervised |")
+    print("|---|---|---|---|---|---|")
+    rows = []
+    for name, setting in SETTINGS.items():
+        pairs = {method: make(method, setting) for method in METHODS}
+        times: dict[str, list[list[float]]] = {method: [] for method in METHODS}
+        for _ in range(args.rounds + 1):
+            for method, (trainer, step) in pairs.items():
+                trainer.state.max_epochs += 1
+                start = time.perf_counter()
+                trainer.run()
+                middle = time.perf_counter()
+                for t in range(1, 5):
+                    step(t)
+                times[method].append([(middle - start) / 4, (time.perf_counter() - middle) / 4])
+        supervised = statistics.median(b for _, b in times["supervised"][1:])
+        for method, pair in times.items():
+            ours, floor = (statistics.median(t[i] for t in pair[1:]) for i in (0, 1))  # the first round warms up
+            ratio = statistics.median(a / b for a, b in pair[1:])
+            row = {"setting": name, "method": method, "threads": args.threads, "ours_ms": round(1e3 * ours, 1)}
+            row |= {"bare_ms": round(1e3 * floor, 1), "ratio": round(ratio, 3)}
+            row |= {"in_supervised_steps": round(ours / supervised, 2)}
+            rows.append(row)
+            print(
+                f"| {name} | {method} | {row['ours_ms']} | {row['bare_ms']} | {row['ratio']} | "
+                f"{row['in_supervised_steps']} |",
+                flush=True,
+            )
+    RESULTS.parent.mkdir(exist_ok=True)
+    RESULTS.write_text("".join(json.dumps(row) + "\n" for row in rows))
+
+
+if __name__ == "__main__":
+    main()
