@@ -15,7 +15,8 @@ Time of a training step of each method, beside a bare PyTorch loop with the same
     python benchmarks/step.py
 
 The bare loop does the forward and backward pass on labelled and mixed images, one teacher forward, losses, optimizer,
-EMA and, for SUFD, the discriminator's own passes, and nothing else. Both run in turn in one process; figures are medians.
+EMA and, for SUFD, the discriminator's own passes, and nothing else. Both run in turn in one process; figures are
+medians.
 """
 
 from __future__ import annotations
