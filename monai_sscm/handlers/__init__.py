@@ -11,12 +11,14 @@
 
 from __future__ import annotations
 
+from .discriminator import DiscriminatorStats
 from .metrics import dice_per_class, iou_per_class, segmentation_metrics
 from .overlay import OverlayHandler, overlay
 from .pseudo_labels import PseudoLabelStats, pseudo_label_stats
 from .scalars import scalars
 
 __all__ = [
+    "DiscriminatorStats",
     "OverlayHandler",
     "PseudoLabelStats",
     "dice_per_class",

@@ -18,7 +18,9 @@ from ignite.engine import Engine
 from monai.data import MetaTensor
 from torch.utils.tensorboard import SummaryWriter
 
+from monai_sscm.engines import View
 from monai_sscm.handlers import (
+    DiscriminatorStats,
     OverlayHandler,
     PseudoLabelStats,
     dice_per_class,
@@ -28,6 +30,8 @@ from monai_sscm.handlers import (
     scalars,
     segmentation_metrics,
 )
+from monai_sscm.losses import WeightedCELoss
+from tests.engines.test_trainer import make_batch, make_batches, make_network, make_trainer, supmix
 
 
 @pytest.mark.parametrize("spatial", [(6, 5), (4, 3, 5)])
@@ -111,6 +115,32 @@ class Recorder(SummaryWriter):
     def add_image(self, tag, picture, step, *args, **kwargs):
         self.pictures.append((tag, tuple(picture.shape), step))
         super().add_image(tag, picture, step, *args, **kwargs)
+
+
+@pytest.mark.parametrize("norm", ["instance", "batch"])
+def test_discriminator_stats(tmp_path, norm):
+
+    held_out = [{"image": make_batch(9)["image"]}, {"image": make_batch(10)["image"]}]
+
+    def run(*handlers):
+        trainer = make_trainer(
+            make_batches(6),
+            make_network(norm=norm),
+            sufd=True,
+            views=[View(mix=supmix(), loss=WeightedCELoss())],
+            train_handlers=handlers,
+        )
+        trainer.run()
+        return trainer
+
+    writer = Recorder(tmp_path)
+    watched, plain = run(DiscriminatorStats(held_out, writer, interval=2)), run()
+    names = {f"judged_labeled_{name}" for name in ("labeled", "unlabeled", "held_out")}
+    assert set(watched.state.discriminator_stats) == names
+    assert all(0 <= value <= 1 for value in watched.state.discriminator_stats.values())
+    assert sorted({step for _, step in writer.seen}) == [2, 4, 6]  # the two held-out batches, and the first again
+    for (name, a), b in zip(watched.network.state_dict().items(), plain.network.state_dict().values()):
+        assert torch.equal(a, b), name  # watching changes nothing
 
 
 def test_overlay():

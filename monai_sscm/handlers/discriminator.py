@@ -1,0 +1,89 @@
+# Copyright (c) monai_sscm contributors
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#     http://www.apache.org/licenses/LICENSE-2.0
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""Whether the discriminator learns something general or remembers the labelled images."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+import torch
+from ignite.engine import Engine, Events
+
+from monai_sscm.engines.keys import SemiSupervisedKeys as Keys
+
+if TYPE_CHECKING:
+    from torch.utils.tensorboard import SummaryWriter
+
+__all__ = ["DiscriminatorStats"]
+
+
+class DiscriminatorStats:
+    """
+    Handler of a :py:class:`monai_sscm.engines.SemiSupervisedTrainer` with a discriminator: the share of patches that
+    the discriminator takes for labelled, of the labelled batch, of the unlabelled batch, and of images that it never
+    learns from.
+
+    A discriminator with a few labelled images can learn them by heart: then it takes these for labelled and the
+    held-out images, which are like them, for unlabelled. Shares near 0.5 everywhere are what the student aims at. The
+    figures ``judged_labeled_labeled``, ``judged_labeled_unlabeled`` and ``judged_labeled_held_out`` go to
+    ``engine.state.discriminator_stats`` and to TensorBoard.
+
+    Args:
+        held_out: batches with ``image``, of images that are in neither stream, such as crops of validation images; read
+            again from the start when it ends.
+        summary_writer: TensorBoard's writer; None writes nowhere.
+        interval: iterations from one to the next.
+    """
+
+    def __init__(
+        self, held_out: Iterable[dict[str, Any]], summary_writer: SummaryWriter | None = None, interval: int = 50
+    ) -> None:
+        self.held_out = held_out
+        self.summary_writer = summary_writer
+        self.interval = interval
+        self._batches = iter(())
+
+    def attach(self, engine: Engine) -> None:
+        """
+        Args:
+            engine: the trainer.
+        """
+        engine.add_event_handler(Events.ITERATION_COMPLETED(every=self.interval), self)
+
+    @torch.no_grad()
+    def __call__(self, engine: Any) -> None:
+        """
+        Args:
+            engine: the trainer.
+        """
+        if engine.discriminator is None:
+            return
+        batch = next(self._batches, None)
+        if batch is None:
+            self._batches = iter(self.held_out)
+            batch = next(self._batches)
+        images = {"labeled": engine.state.output[Keys.IMAGE], "held_out": batch[Keys.IMAGE]}
+        if Keys.UNLABELED_IMAGE in engine.state.pseudo:
+            images["unlabeled"] = engine.state.pseudo[Keys.UNLABELED_IMAGE]
+        # in evaluation mode, so that held-out images leave no trace in running statistics
+        engine.network.eval()
+        stats = {}
+        for name, image in images.items():
+            plain = torch.as_tensor(image).to(engine.state.device)
+            logits = engine.discriminator(engine.feature_tap.forward_until(plain))
+            stats[f"judged_labeled_{name}"] = float((logits > 0).float().mean())
+        engine.network.train()
+        engine.state.discriminator_stats = stats
+        if self.summary_writer is not None:
+            for name, value in stats.items():
+                self.summary_writer.add_scalar(name, value, engine.state.iteration)
