@@ -12,6 +12,7 @@
 from __future__ import annotations
 
 import collections
+from pathlib import Path
 
 import pytest
 import torch
@@ -137,12 +138,12 @@ def test_refused():
         SemiSupervisedLoader(IterableDataset([1]))
 
 
-def rank_main(rank: int, world_size: int, file: str, queue) -> None:
-    distributed.init_process_group("gloo", init_method=f"file://{file}", rank=rank, world_size=world_size)
+def rank_main(rank: int, world_size: int, folder: Path) -> None:
+    distributed.init_process_group("gloo", init_method=f"file://{folder}/store", rank=rank, world_size=world_size)
     loader = SemiSupervisedLoader(
         make_dataset(3, crop=True), make_dataset(11, label=False), batch_size=2, epoch_length=5, seed=4
     )
-    queue.put((rank, orders(loader), loader_crops(loader)))
+    torch.save([orders(loader), loader_crops(loader)], folder / f"{rank}.pt")
     distributed.barrier()
     distributed.destroy_process_group()
 
@@ -153,15 +154,8 @@ def loader_crops(loader: SemiSupervisedLoader) -> list[float]:
 
 
 def test_ranks_share_each_order(tmp_path):
-    context = multiprocessing.get_context("spawn")
-    queue = context.SimpleQueue()
-    processes = [context.Process(target=rank_main, args=(r, 2, str(tmp_path / "store"), queue)) for r in range(2)]
-    for process in processes:
-        process.start()
-    got = {rank: (order, crops) for rank, order, crops in (queue.get() for _ in processes)}
-    for process in processes:
-        process.join()
-        assert process.exitcode == 0
+    multiprocessing.spawn(rank_main, args=(2, tmp_path), nprocs=2)
+    got = [torch.load(tmp_path / f"{rank}.pt") for rank in range(2)]
     single = SemiSupervisedLoader(make_dataset(3), make_dataset(11, label=False), batch_size=4, epoch_length=5, seed=4)
     for one, a, b in zip(orders(single), got[0][0], got[1][0]):
         assert sorted(one) == sorted(a + b)  # two processes with half the batch see what one would have seen
