@@ -49,7 +49,6 @@ METHODS: dict[str, tuple[str | None, dict[str, str]]] = {
     # where the discriminator gets its features from, and how often
     "supmix_sufd_every_step": (None, {"adversarial_interval": "1"}),
     "supmix_sufd_encoder": (None, {"feature_layer": "model.1.submodule.0", "feature_channels": "32"}),
-    "supmix_sufd_mixed": (None, {"adversarial_interval": "1", "trainer#adversarial_source": "mixed"}),
 }
 
 

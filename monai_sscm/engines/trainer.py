@@ -27,7 +27,6 @@ from monai.inferers import Inferer
 from monai.transforms import Randomizable, Transform
 from monai.utils import convert_to_tensor
 from torch import nn
-from torch.nn.functional import adaptive_max_pool2d, adaptive_max_pool3d
 from torch.optim.optimizer import Optimizer
 
 from monai_sscm.losses import adversarial_loss, discriminator_loss
@@ -88,10 +87,6 @@ class SemiSupervisedTrainer(SupervisedTrainer):
         discriminator_optimizer: its optimizer.
         feature_layer: name of the student's layer whose output the discriminator sees.
         adversarial_weight: factor of the adversarial loss: a number, or a callable of the iteration.
-        adversarial_source: where the features of unlabelled images come from. ``"unlabeled"``: the unlabelled images as
-            the loader brings them, like the labelled ones, go through the student up to the tapped layer. ``"mixed"``:
-            the first view's pass, only those patches into which nothing was pasted; free, but the view's augmentation
-            differs from that of the labelled images.
         adversarial_interval: the discriminator is asked, and learns, every so many iterations; the adversarial loss is
             multiplied by this number.
         seed: seed of the views' random transforms, which are seeded anew for every epoch and rank.
@@ -170,7 +165,6 @@ class SemiSupervisedTrainer(SupervisedTrainer):
         discriminator_optimizer: Optimizer | None = None,
         feature_layer: str | None = None,
         adversarial_weight: float | Callable[[int], float] = 0.01,
-        adversarial_source: str = "unlabeled",
         adversarial_interval: int = 1,
         seed: int = 0,
         prepare_batch: Callable = default_prepare_batch,
@@ -200,8 +194,6 @@ class SemiSupervisedTrainer(SupervisedTrainer):
             raise ValueError(f"`teacher_decay` must lie in [0, 1), got {teacher_decay!r}.")
         if confidence_weighting not in ("image", "pixel"):
             raise ValueError(f"`confidence_weighting` must be 'image' or 'pixel', got {confidence_weighting!r}.")
-        if adversarial_source not in ("unlabeled", "mixed"):
-            raise ValueError(f"`adversarial_source` must be 'unlabeled' or 'mixed', got {adversarial_source!r}.")
         if adversarial_interval < 1:
             raise ValueError(f"`adversarial_interval` must be at least 1, got {adversarial_interval!r}.")
         together = (discriminator is None, discriminator_optimizer is None, feature_layer is None)
@@ -211,8 +203,6 @@ class SemiSupervisedTrainer(SupervisedTrainer):
             raise ValueError(
                 "`discriminator` needs `discriminator_optimizer` and `feature_layer`; without it, leave them out."
             )
-        if discriminator is not None and adversarial_source == "mixed" and (not views or views[0].mix is None):
-            raise ValueError("`adversarial_source='mixed'` needs a first view with a mix that writes 'mixed_mask'.")
         if discriminator is not None and compile:
             raise ValueError("`compile=True` cannot be combined with a discriminator: compiled layers are not tapped.")
         if teacher is not None and unwrap(teacher) is unwrap(network):
@@ -230,7 +220,6 @@ class SemiSupervisedTrainer(SupervisedTrainer):
         self.discriminator_optimizer = discriminator_optimizer
         self.feature_tap = FeatureTap(network, feature_layer) if discriminator is not None and feature_layer else None
         self.adversarial_weight = adversarial_weight
-        self.adversarial_source = adversarial_source
         self.adversarial_interval = adversarial_interval
         self.seed = seed
         self._saved_buffers: list[torch.Tensor] = []
@@ -343,7 +332,7 @@ class SemiSupervisedTrainer(SupervisedTrainer):
             # 3. labelled images and all views go through the student in one pass
             images = [batch[Keys.IMAGE], *(seen["image"] for seen in engine.state.views)]
             pred = self.inferer(_concatenate(images), self.network)
-            features = self.feature_tap.read() if self.feature_tap is not None else None
+            features = None if self.feature_tap is None else self.feature_tap.read()
             output["pred"] = _slice(pred, 0, num_labeled)
             start = num_labeled
             for seen in engine.state.views:
@@ -363,8 +352,8 @@ class SemiSupervisedTrainer(SupervisedTrainer):
             output[Keys.UNSUPERVISED_LOSS] = unsupervised.detach()
 
             if ask_discriminator:
-                labeled, unlabeled, where = self._features(features, batch, num_labeled)
-                adversarial = self._fool(unlabeled, where)
+                labeled, unlabeled = features[:num_labeled], self._unlabeled_features(batch)
+                adversarial = self._fool(unlabeled)
                 total = total + _at(self.adversarial_weight, iteration) * self.adversarial_interval * adversarial
                 output[Keys.ADVERSARIAL_LOSS] = adversarial.detach()
             output["loss"] = total
@@ -374,7 +363,7 @@ class SemiSupervisedTrainer(SupervisedTrainer):
         self._backward(total)
         if ask_discriminator:
             with torch.autocast(engine.state.device.type, enabled=self.amp, **self.amp_kwargs):
-                output.update(self._judge(labeled.detach(), unlabeled.detach(), where))
+                output.update(self._judge(labeled.detach(), unlabeled.detach()))
             self._backward(output[Keys.DISCRIMINATOR_LOSS])
             output[Keys.DISCRIMINATOR_LOSS] = output[Keys.DISCRIMINATOR_LOSS].detach()
         engine.fire_event(IterationEvents.BACKWARD_COMPLETED)
@@ -455,44 +444,33 @@ class SemiSupervisedTrainer(SupervisedTrainer):
             image = view.augment(image)
         return {"image": image, "target": target, "weight": weight, "mask": mask}
 
-    def _features(
-        self, features: torch.Tensor | None, batch: dict[str, torch.Tensor], num_labeled: int
-    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor | None]:
+    def _unlabeled_features(self, batch: dict[str, torch.Tensor]) -> torch.Tensor:
         """
-        Features of labelled and of unlabelled images, and where the latter count (None: everywhere).
+        Features of the unlabelled images as the loader brings them, augmented like the labelled ones.
 
-        What was pasted never counts as unlabelled or labelled: its mask is a class mask, and a discriminator that is
-        told so learns to tell the classes apart.
+        Never of the mixed images: where something was pasted is where a class is, so a discriminator that is told so,
+        or that sees the surroundings, learns to tell the classes apart and not the images.
         """
-        assert features is not None and self.feature_tap is not None
-        if self.adversarial_source == "unlabeled":
-            if Keys.UNLABELED_IMAGE not in batch:
-                raise ValueError(f"The discriminator needs 'unlabeled_image', the batch has {list(batch)}.")
-            return features[:num_labeled], self.feature_tap.forward_until(batch[Keys.UNLABELED_IMAGE]), None
-        seen = self.state.views[0]
-        if seen["mask"] is None:
-            raise ValueError("`adversarial_source='mixed'` needs to know what was pasted: set the mix's `mask_key`.")
-        return features[:num_labeled], features[num_labeled : num_labeled + len(seen["image"])], ~seen["mask"]
+        if Keys.UNLABELED_IMAGE not in batch:
+            raise ValueError(f"The discriminator needs 'unlabeled_image', the batch has {list(batch)}.")
+        return self.feature_tap.forward_until(batch[Keys.UNLABELED_IMAGE])  # type: ignore[union-attr]
 
-    def _fool(self, unlabeled: torch.Tensor, where: torch.Tensor | None) -> torch.Tensor:
+    def _fool(self, unlabeled: torch.Tensor) -> torch.Tensor:
         """The adversarial loss, whose gradient goes through the discriminator and not into it."""
         discriminator = unwrap(self.discriminator)  # type: ignore[arg-type]
         discriminator.requires_grad_(False)
         logits = discriminator(unlabeled)
         discriminator.requires_grad_(True)
-        return adversarial_loss(logits, _free_patches(where, logits))
+        return adversarial_loss(logits)
 
-    def _judge(self, labeled: torch.Tensor, unlabeled: torch.Tensor, where: torch.Tensor | None) -> dict[str, Any]:
+    def _judge(self, labeled: torch.Tensor, unlabeled: torch.Tensor) -> dict[str, Any]:
         """The discriminator's loss and accuracy."""
         logits = self.discriminator(torch.cat([labeled, unlabeled]))  # type: ignore[misc]
         of_labeled, of_unlabeled = logits[: len(labeled)], logits[len(labeled) :]
-        weight = _free_patches(where, of_unlabeled)
         with torch.no_grad():
-            missed = (of_unlabeled < 0).float()
-            found = missed.mean() if weight is None else (missed * weight).sum() / weight.sum().clamp_min(1.0)
-            accuracy = 0.5 * ((of_labeled > 0).float().mean() + found)
+            accuracy = 0.5 * ((of_labeled > 0).float().mean() + (of_unlabeled < 0).float().mean())
         return {
-            Keys.DISCRIMINATOR_LOSS.value: discriminator_loss(of_labeled, of_unlabeled, weight),
+            Keys.DISCRIMINATOR_LOSS.value: discriminator_loss(of_labeled, of_unlabeled),
             Keys.DISCRIMINATOR_ACCURACY.value: accuracy,
         }
 
@@ -577,11 +555,3 @@ def _detach(pred: Any) -> Any:
 
 def _gradients(optimizer: Optimizer) -> list[torch.Tensor]:
     return [p.grad for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
-
-
-def _free_patches(where: torch.Tensor | None, logits: torch.Tensor) -> torch.Tensor | None:
-    """1 for the patches all of whose pixels are in ``where``, else 0; shaped like ``logits``."""
-    if where is None:
-        return None
-    pool = adaptive_max_pool2d if logits.ndim == 4 else adaptive_max_pool3d
-    return 1.0 - pool((~where).float(), logits.shape[2:])

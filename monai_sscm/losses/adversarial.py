@@ -19,7 +19,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 __all__ = ["adversarial_loss", "discriminator_loss"]
 
 
-def adversarial_loss(unlabeled_logits: torch.Tensor, weight: torch.Tensor | None = None) -> torch.Tensor:
+def adversarial_loss(unlabeled_logits: torch.Tensor) -> torch.Tensor:
     """
     What the student minimizes: the discriminator should take unlabelled images for labelled ones.
 
@@ -27,7 +27,6 @@ def adversarial_loss(unlabeled_logits: torch.Tensor, weight: torch.Tensor | None
 
     Args:
         unlabeled_logits: what the discriminator says of unlabelled images, ``(B, 1, *patches)``.
-        weight: weight of each patch, of the same shape; None weighs all alike. Nothing to weigh gives 0.
 
     Example:
         >>> import torch
@@ -35,12 +34,10 @@ def adversarial_loss(unlabeled_logits: torch.Tensor, weight: torch.Tensor | None
         >>> round(float(adversarial_loss(torch.zeros(2, 1, 4, 4))), 4)
         0.6931
     """
-    return _mean_bce(unlabeled_logits, 1.0, weight)
+    return _mean_bce(unlabeled_logits, 1.0)
 
 
-def discriminator_loss(
-    labeled_logits: torch.Tensor, unlabeled_logits: torch.Tensor, weight: torch.Tensor | None = None
-) -> torch.Tensor:
+def discriminator_loss(labeled_logits: torch.Tensor, unlabeled_logits: torch.Tensor) -> torch.Tensor:
     """
     What the discriminator minimizes: labelled images are 1, unlabelled ones 0, both sides count the same.
 
@@ -49,7 +46,6 @@ def discriminator_loss(
     Args:
         labeled_logits: what the discriminator says of labelled images, ``(B, 1, *patches)``.
         unlabeled_logits: what it says of unlabelled images, ``(B, 1, *patches)``.
-        weight: weight of each patch of the unlabelled images; None weighs all alike.
 
     Example:
         >>> import torch
@@ -57,12 +53,9 @@ def discriminator_loss(
         >>> round(float(discriminator_loss(torch.zeros(4, 1, 4, 4), torch.zeros(2, 1, 4, 4))), 4)
         0.6931
     """
-    return 0.5 * (_mean_bce(labeled_logits, 1.0) + _mean_bce(unlabeled_logits, 0.0, weight))
+    return 0.5 * (_mean_bce(labeled_logits, 1.0) + _mean_bce(unlabeled_logits, 0.0))
 
 
-def _mean_bce(logits: torch.Tensor, target: float, weight: torch.Tensor | None = None) -> torch.Tensor:
+def _mean_bce(logits: torch.Tensor, target: float) -> torch.Tensor:
     logits = logits.float()
-    loss = binary_cross_entropy_with_logits(logits, torch.full_like(logits, target), reduction="none")
-    if weight is None:
-        return loss.mean()
-    return (loss * weight).sum() / weight.sum().clamp_min(1.0)
+    return binary_cross_entropy_with_logits(logits, torch.full_like(logits, target))

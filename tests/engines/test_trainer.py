@@ -254,12 +254,12 @@ def test_no_gradient_crosses_between_student_and_discriminator():
         trainer.network(batch["image"])
         labeled = tap.read()
         unlabeled = tap.forward_until(batch["unlabeled_image"])
-    trainer._fool(unlabeled, None).backward()
+    trainer._fool(unlabeled).backward()
     assert all(p.grad is None for p in trainer.discriminator.parameters())
     assert any(p.grad is not None and p.grad.abs().sum() > 0 for p in trainer.network.parameters())
     assert all(p.requires_grad for p in trainer.discriminator.parameters())
     trainer.network.zero_grad(set_to_none=True)
-    trainer._judge(labeled.detach(), unlabeled.detach(), None)["discriminator_loss"].backward()
+    trainer._judge(labeled.detach(), unlabeled.detach())["discriminator_loss"].backward()
     assert all(p.grad is None for p in trainer.network.parameters())
     assert all(p.grad is not None for p in trainer.discriminator.parameters())
 
@@ -369,6 +369,20 @@ def test_accumulation_equals_one_large_batch():
     assert one.state.optimizer_steps == many.state.optimizer_steps == 3
     for a, b in ((one.network, many.network), (one.teacher, many.teacher), (one.discriminator, many.discriminator)):
         assert_same(weights(a), weights(b), exact=False)
+
+
+def test_nan_in_one_batch_skips_the_whole_group():
+    batches = make_batches(4)
+    batches[0]["image"] = batches[0]["image"] * float("nan")
+    trainer = make_trainer(batches, sufd=True, accumulation_steps=2)
+    before = weights(trainer.network)
+    states = []
+    trainer.add_event_handler(Events.ITERATION_COMPLETED, lambda e: states.append(weights(e.network)))
+    with pytest.warns(UserWarning, match="Iteration 2"):
+        trainer.run()
+    assert_same(before, states[1])
+    assert differ(states[1], states[3])
+    assert trainer.state.optimizer_steps == 1 and trainer.state.skipped_steps == 1
 
 
 def test_accumulation_flushes_at_the_end_of_an_epoch():
