@@ -27,6 +27,7 @@ from monai.inferers import Inferer
 from monai.transforms import Randomizable, Transform
 from monai.utils import convert_to_tensor
 from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
 from torch.optim.optimizer import Optimizer
 
 from monai_sscm.losses import adversarial_loss, discriminator_loss
@@ -352,7 +353,7 @@ class SemiSupervisedTrainer(SupervisedTrainer):
             output[Keys.UNSUPERVISED_LOSS] = unsupervised.detach()
 
             if ask_discriminator:
-                labeled, unlabeled = features[:num_labeled], self._unlabeled_features(batch)
+                labeled, unlabeled = self._features(features, batch, num_labeled)
                 adversarial = self._fool(unlabeled)
                 total = total + _at(self.adversarial_weight, iteration) * self.adversarial_interval * adversarial
                 output[Keys.ADVERSARIAL_LOSS] = adversarial.detach()
@@ -444,16 +445,24 @@ class SemiSupervisedTrainer(SupervisedTrainer):
             image = view.augment(image)
         return {"image": image, "target": target, "weight": weight, "mask": mask}
 
-    def _unlabeled_features(self, batch: dict[str, torch.Tensor]) -> torch.Tensor:
+    def _features(
+        self, features: torch.Tensor, batch: dict[str, torch.Tensor], num_labeled: int
+    ) -> tuple[torch.Tensor, torch.Tensor]:
         """
-        Features of the unlabelled images as the loader brings them, augmented like the labelled ones.
+        Features of the labelled and of the unlabelled images, both as the loader brings them.
 
         Never of the mixed images: where something was pasted is where a class is, so a discriminator that is told so,
         or that sees the surroundings, learns to tell the classes apart and not the images.
         """
         if Keys.UNLABELED_IMAGE not in batch:
             raise ValueError(f"The discriminator needs 'unlabeled_image', the batch has {list(batch)}.")
-        return self.feature_tap.forward_until(batch[Keys.UNLABELED_IMAGE])  # type: ignore[union-attr]
+        tap = self.feature_tap
+        assert tap is not None
+        if not any(isinstance(module, _BatchNorm) for module in tap.network.modules()):
+            return features[:num_labeled], tap.forward_until(batch[Keys.UNLABELED_IMAGE])
+        # statistics of different batches would give away which is which: both go through together
+        both = tap.forward_until(_concatenate([batch[Keys.IMAGE], batch[Keys.UNLABELED_IMAGE]]))
+        return both[:num_labeled], both[num_labeled:]
 
     def _fool(self, unlabeled: torch.Tensor) -> torch.Tensor:
         """The adversarial loss, whose gradient goes through the discriminator and not into it."""

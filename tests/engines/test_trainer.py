@@ -289,7 +289,8 @@ def class_content_loss(trainer: SemiSupervisedTrainer, steps: int) -> float:
     return sum(losses[-steps // 4 :]) / (steps // 4)
 
 
-def test_discriminator_cannot_learn_from_class_content_alone():
+@pytest.mark.parametrize("norm", ["instance", "batch"])
+def test_discriminator_cannot_learn_from_class_content_alone(norm):
     """
     Labelled and unlabelled images are drawn from the same images, the classes are plain to see in the features and a
     class is pasted at every step: the discriminator has nothing to learn. That the setting could show a leak is shown
@@ -301,7 +302,7 @@ def test_discriminator_cannot_learn_from_class_content_alone():
         # two independent draws of one distribution
         a, b = make_batch(2 * i, labeled=8), make_batch(2 * i + 1, labeled=8)
         batches.append({"image": a["image"], "label": a["label"], "unlabeled_image": b["image"]})
-    network = make_network()
+    network = make_network(norm=norm)
     trainer = make_trainer(
         batches,
         network,
