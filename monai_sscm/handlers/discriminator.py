@@ -13,7 +13,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -51,7 +51,7 @@ class DiscriminatorStats:
         self.held_out = held_out
         self.summary_writer = summary_writer
         self.interval = interval
-        self._batches = iter(())
+        self._batches: Iterator[dict[str, Any]] = iter(())
 
     def attach(self, engine: Engine) -> None:
         """
