@@ -107,17 +107,16 @@ def results() -> list[dict]:
 
 def table() -> None:
     """Print the mean of the seeds, and every seed."""
-    print("| method | seeds | mIoU | vessel IoU | vessel Dice | mIoU of each seed | best on validation | minutes |")
-    print("|---|---|---|---|---|---|---|---|")
+    print("| method | labelled | seeds | mIoU | vessel IoU | vessel Dice | each seed | best | minutes |")
+    print("|---|---|---|---|---|---|---|---|---|")
     everything = results()
-    for name in METHODS:
-        rows = sorted((r for r in everything if r["method"] == name), key=lambda r: r["seed"])
-        if not rows:
-            continue
+    for name, num_labeled in sorted({(r["method"], r["num_labeled"]) for r in everything}, key=lambda pair: pair[::-1]):
+        rows = [r for r in everything if (r["method"], r["num_labeled"]) == (name, num_labeled)]
+        rows.sort(key=lambda r: r["seed"])
         last = [r["teacher_last"] for r in rows]
         figures = [mean(r[key] for r in last) for key in ("mean_iou", "iou_vessel", "dice_vessel")]
         print(
-            f"| {name} | {', '.join(str(r['seed']) for r in rows)} | "
+            f"| {name} | {num_labeled} | {', '.join(str(r['seed']) for r in rows)} | "
             + " | ".join(f"{figure:.1f}" for figure in figures)
             + f" | {', '.join(format(r['mean_iou'], '.1f') for r in last)}"
             + f" | {mean(r['teacher_best']['mean_iou'] for r in rows):.1f}"

@@ -85,6 +85,8 @@ def semi_supervised_datalist(
     names = {part: [str(name) for name in (split or {}).get(part, [])] for part in ("train", "val", "test")}
 
     group_of = {name: _group(name, group_pattern) for name in images}
+    if group_pattern and not any(re.match(group_pattern, name) for name in images):
+        raise ValueError(f"`group_pattern` {group_pattern!r} fits no image name, such as {next(iter(images))!r}.")
     if split is None:
         groups = sorted(set(group_of.values()))
         held_out = set(np.random.RandomState(0).permutation(groups)[: max(1, len(groups) // 5)].tolist())
@@ -92,18 +94,22 @@ def semi_supervised_datalist(
         names["val"] = [name for name in images if group_of[name] in held_out]
     missing = [name for part in names.values() for name in part if name not in images]
     if missing:
-        raise FileNotFoundError(f"split.json names images that are not in {str(root / 'images')!r}: {missing[:5]}.")
-    _refuse_leaks({part: {group_of[name] for name in part_names} for part, part_names in names.items()})
+        raise FileNotFoundError(f"The split names images that are not in {str(root / 'images')!r}: {missing[:5]}.")
+    if not names["train"]:
+        raise ValueError(f"No image of {str(root / 'images')!r} is left for training: add images of more patients.")
+    more = _files(root / "unlabeled_images") if (root / "unlabeled_images").is_dir() else {}
+    groups_of = {part: {group_of[name] for name in part_names} for part, part_names in names.items()}
+    groups_of["train"] |= {_group(name, group_pattern) for name in more}
+    _refuse_leaks(groups_of)
 
     parts = {
-        part: [{"image": str(images[name]), "label": str(_mask_of(name, masks, root))} for name in part_names]
+        part: [{"image": str(images[name]), "label": str(_mask_of(name, images, masks, root))} for name in part_names]
         for part, part_names in names.items()
     }
     groups_of_train = [group_of[name] for name in names["train"]]
     labeled, rest = select_labeled(parts["train"], num_labeled, seed, groups_of_train)
     unlabeled = [{"image": item["image"]} for item in rest]
-    if (root / "unlabeled_images").is_dir():
-        unlabeled += [{"image": str(path)} for path in _files(root / "unlabeled_images").values()]
+    unlabeled += [{"image": str(path)} for path in more.values()]
     return {"labeled": labeled, "unlabeled": unlabeled, "val": parts["val"], "test": parts["test"]}
 
 
@@ -126,9 +132,10 @@ def chase_db1_datalist(
     """
     images = Path(dataset_dir) / "images"
     known = {name for part in CHASE_DB1_SPLIT.values() for name in part}
-    is_chase = images.is_dir() and known <= set(_files(images))
-    split = CHASE_DB1_SPLIT if is_chase else None
-    return semi_supervised_datalist(dataset_dir, num_labeled, seed, group_pattern=r"Image_(\d+)[LR]", split=split)
+    if images.is_dir() and known & set(_files(images)):
+        # with some of its images missing it is CHASE_DB1 still: better an error than test children among the training
+        return semi_supervised_datalist(dataset_dir, num_labeled, seed, r"Image_(\d+)[LR]", CHASE_DB1_SPLIT)
+    return semi_supervised_datalist(dataset_dir, num_labeled, seed)
 
 
 def select_labeled(
@@ -194,11 +201,17 @@ def _files(folder: Path) -> dict[str, Path]:
     return found
 
 
-def _mask_of(name: str, masks: Mapping[str, Path], root: Path) -> Path:
+def _mask_of(name: str, images: Mapping[str, Path], masks: Mapping[str, Path], root: Path) -> Path:
     """The mask of an image: of the same name, or of its name with more behind an underscore."""
     if name in masks:
         return masks[name]
-    candidates = [path for mask, path in masks.items() if mask.startswith(f"{name}_")]
+    # the mask of p1_2 is no mask of p1
+    longer = [other for other in images if other.startswith(f"{name}_")]
+    candidates = [
+        path
+        for mask, path in masks.items()
+        if mask.startswith(f"{name}_") and not any(mask == other or mask.startswith(f"{other}_") for other in longer)
+    ]
     if not candidates:
         raise FileNotFoundError(
             f"The image {name!r} has no mask in {str(root / 'labels')!r}: add it, or move the image to "

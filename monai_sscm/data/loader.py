@@ -55,7 +55,8 @@ class SemiSupervisedLoader:
         kwargs: further arguments of the streams' :py:class:`monai.data.DataLoader`, such as ``pin_memory``.
 
     Raises:
-        ValueError: when a data set is empty or has no length, or unlabelled images come with labels.
+        ValueError: when a data set is empty or has no length, unlabelled images come with labels, or workers are to
+            persist.
 
     Example:
         >>> import torch
@@ -81,6 +82,8 @@ class SemiSupervisedLoader:
         seed: int = 0,
         **kwargs: Any,
     ) -> None:
+        if kwargs.get("persistent_workers"):
+            raise ValueError("`persistent_workers` would keep random numbers from one epoch to the next: leave it out.")
         self.seed = seed
         self.epoch = 0
         self._announced = False

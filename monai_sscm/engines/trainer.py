@@ -30,6 +30,7 @@ from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.optim.optimizer import Optimizer
 
+from monai_sscm.data import SemiSupervisedLoader
 from monai_sscm.losses import adversarial_loss, discriminator_loss
 from monai_sscm.networks import FeatureTap, make_teacher, unwrap, update_teacher
 
@@ -78,8 +79,9 @@ class SemiSupervisedTrainer(SupervisedTrainer):
         views: views of the unlabelled batch; none for supervised training.
         teacher: the teacher, so that a configuration can name it elsewhere; made by
             :py:func:`monai_sscm.networks.make_teacher`. None: a copy of the network.
-        teacher_decay: share of the teacher that stays at a step, in [0, 1). In the first steps it is
-            ``min(1 - 1 / (t + 1), teacher_decay)``, so that the teacher soon forgets the random weights.
+        teacher_decay: share of the teacher that stays at a step, in [0, 1).
+        teacher_warmup: whether it is ``min(1 - 1 / (t + 1), teacher_decay)`` in the first steps t = 0, 1, ..., so that
+            the teacher soon forgets random weights. False for a teacher that was trained before.
         confidence_threshold: the teacher's highest probability above which a pixel counts as confident.
         confidence_weighting: the pseudo-label's weight: ``"image"``, the share of confident pixels of the image on all
             its pixels; ``"pixel"``, 1 on confident pixels and 0 elsewhere.
@@ -160,6 +162,7 @@ class SemiSupervisedTrainer(SupervisedTrainer):
         views: Sequence[View] = (),
         teacher: nn.Module | None = None,
         teacher_decay: float = 0.99,
+        teacher_warmup: bool = True,
         confidence_threshold: float = 0.95,
         confidence_weighting: str = "image",
         discriminator: nn.Module | None = None,
@@ -193,6 +196,8 @@ class SemiSupervisedTrainer(SupervisedTrainer):
             )
         if not 0 <= teacher_decay < 1:
             raise ValueError(f"`teacher_decay` must lie in [0, 1), got {teacher_decay!r}.")
+        if not 0 <= confidence_threshold <= 1:
+            raise ValueError(f"`confidence_threshold` is a probability in [0, 1], got {confidence_threshold!r}.")
         if confidence_weighting not in ("image", "pixel"):
             raise ValueError(f"`confidence_weighting` must be 'image' or 'pixel', got {confidence_weighting!r}.")
         if adversarial_interval < 1:
@@ -204,8 +209,10 @@ class SemiSupervisedTrainer(SupervisedTrainer):
             raise ValueError(
                 "`discriminator` needs `discriminator_optimizer` and `feature_layer`; without it, leave them out."
             )
-        if discriminator is not None and compile:
-            raise ValueError("`compile=True` cannot be combined with a discriminator: compiled layers are not tapped.")
+        if discriminator is not None and (compile or any(hasattr(m, "_orig_mod") for m in network.modules())):
+            raise ValueError(
+                "A discriminator cannot be combined with `compile`: layers of compiled networks are not tapped."
+            )
         if teacher is not None and unwrap(teacher) is unwrap(network):
             raise ValueError(
                 "`teacher` is the network itself: it must be a copy, see monai_sscm.networks.make_teacher."
@@ -215,6 +222,7 @@ class SemiSupervisedTrainer(SupervisedTrainer):
         self.views = tuple(views)
         self.teacher = make_teacher(network) if teacher is None else teacher
         self.teacher_decay = teacher_decay
+        self.teacher_warmup = teacher_warmup
         self.confidence_threshold = confidence_threshold
         self.confidence_weighting = confidence_weighting
         self.discriminator = discriminator
@@ -224,6 +232,7 @@ class SemiSupervisedTrainer(SupervisedTrainer):
         self.adversarial_interval = adversarial_interval
         self.seed = seed
         self._saved_buffers: list[torch.Tensor] = []
+        self._skipped_in_a_row = 0
 
         super().__init__(
             device=device,
@@ -252,6 +261,11 @@ class SemiSupervisedTrainer(SupervisedTrainer):
             compile_kwargs=compile_kwargs,
             accumulation_steps=accumulation_steps,
         )
+        if isinstance(train_data_loader, SemiSupervisedLoader) and self.state.epoch_length != len(train_data_loader):
+            raise ValueError(
+                f"`epoch_length` is {self.state.epoch_length}, but the loader's epochs have {len(train_data_loader)} "
+                "batches: set it in the loader, whose orders and seeds go by its own epochs."
+            )
         self.teacher.to(self.state.device).requires_grad_(False).eval()
         self.state.pseudo = {}
         self.state.views = []
@@ -269,11 +283,18 @@ class SemiSupervisedTrainer(SupervisedTrainer):
             Workflow.run(self)
 
     def state_dict(self) -> dict[str, Any]:  # type: ignore[override]
-        """The engine's state, its counters, the teacher and the gradient scaler: saving the trainer saves the lot."""
+        """
+        The engine's state, its counters, the teacher, the discriminator with its optimizer, and the gradient scaler.
+
+        Saving the trainer, the network and its optimizer and scheduler saves the lot.
+        """
         state: dict[str, Any] = dict(super().state_dict())
         state.update({name: getattr(self.state, name) for name in _COUNTERS.values()})
         state["teacher"] = self.teacher.state_dict()
         state["scaler"] = {} if self.scaler is None else self.scaler.state_dict()
+        if self.discriminator is not None and self.discriminator_optimizer is not None:
+            state["discriminator"] = unwrap(self.discriminator).state_dict()
+            state["discriminator_optimizer"] = self.discriminator_optimizer.state_dict()
         return state
 
     def load_state_dict(self, state_dict: Mapping) -> None:
@@ -283,13 +304,16 @@ class SemiSupervisedTrainer(SupervisedTrainer):
         scaler = state.pop("scaler")
         if self.scaler is not None and scaler:
             self.scaler.load_state_dict(scaler)
+        if self.discriminator is not None and self.discriminator_optimizer is not None:
+            unwrap(self.discriminator).load_state_dict(state.pop("discriminator"))
+            self.discriminator_optimizer.load_state_dict(state.pop("discriminator_optimizer"))
         for name in _COUNTERS.values():
             setattr(self.state, name, state.pop(name))
         super().load_state_dict(state)
 
     def _start_epoch(self) -> None:
         """Seed loader, mixes and augmentations from seed, epoch and rank, so that an epoch can be repeated."""
-        if hasattr(self.data_loader, "set_epoch"):
+        if isinstance(self.data_loader, SemiSupervisedLoader):
             self.data_loader.set_epoch(self.state.epoch)
         transforms = [t for view in self.views for t in (view.mix, view.augment) if isinstance(t, Randomizable)]
         for i, transform in enumerate(transforms):
@@ -316,20 +340,23 @@ class SemiSupervisedTrainer(SupervisedTrainer):
         ask_discriminator = self.discriminator is not None and iteration % self.adversarial_interval == 0
 
         self.network.train()
+        if self.discriminator is not None:
+            self.discriminator.train()
         if first:
             self._open_group()
 
-        with torch.autocast(engine.state.device.type, enabled=self.amp, **self.amp_kwargs):
-            # 1. the teacher labels the unlabelled images
-            engine.state.pseudo = {}
-            if Keys.UNLABELED_IMAGE in batch and self.views:
+        # 1. the teacher labels the unlabelled images
+        engine.state.pseudo = {}
+        if Keys.UNLABELED_IMAGE in batch and self.views:
+            with self._precision():
                 engine.state.pseudo = self._pseudo_label(batch[Keys.UNLABELED_IMAGE])
-                batch.update(engine.state.pseudo)
-                self._fire(SemiSupervisedEvents.PSEUDO_LABEL_COMPLETED)
+            batch.update(engine.state.pseudo)
+            self._fire(SemiSupervisedEvents.PSEUDO_LABEL_COMPLETED)
 
-            # 2. every view mixes and augments them in its own way
-            engine.state.views = [self._see(view, batch) for view in self.views]
+        # 2. every view mixes and augments them in its own way
+        engine.state.views = [self._see(view, batch) for view in self.views]
 
+        with self._precision():
             # 3. labelled images and all views go through the student in one pass
             images = [batch[Keys.IMAGE], *(seen["image"] for seen in engine.state.views)]
             pred = self.inferer(_concatenate(images), self.network)
@@ -363,7 +390,7 @@ class SemiSupervisedTrainer(SupervisedTrainer):
         # 5. gradients of the student, then of the discriminator on the same features, detached
         self._backward(total)
         if ask_discriminator:
-            with torch.autocast(engine.state.device.type, enabled=self.amp, **self.amp_kwargs):
+            with self._precision():
                 output.update(self._judge(labeled.detach(), unlabeled.detach()))
             self._backward(output[Keys.DISCRIMINATOR_LOSS])
             output[Keys.DISCRIMINATOR_LOSS] = output[Keys.DISCRIMINATOR_LOSS].detach()
@@ -378,9 +405,12 @@ class SemiSupervisedTrainer(SupervisedTrainer):
         for seen in engine.state.views:
             seen["pred"] = _detach(seen["pred"])
         # what is not of the labelled batch's length would be padded with None when it is decollated
-        engine.state.batch = {k: v for k, v in batchdata.items() if hasattr(v, "__len__") and len(v) == num_labeled}
+        engine.state.batch = {k: v for k, v in batchdata.items() if _length(v) == num_labeled}
         engine.fire_event(IterationEvents.MODEL_COMPLETED)
         return engine.state.output
+
+    def _precision(self) -> torch.autocast:
+        return torch.autocast(self.state.device.type, enabled=self.amp, **self.amp_kwargs)
 
     def _prepare(
         self, batchdata: dict[str, torch.Tensor]
@@ -401,7 +431,9 @@ class SemiSupervisedTrainer(SupervisedTrainer):
         tensors.update({Keys.IMAGE.value: image, Keys.LABEL.value: label})
         # metadata would cost up to a fifth of a small step
         batch = {
-            k: convert_to_tensor(v, track_meta=False).to(self.state.device, non_blocking=self.non_blocking)
+            k: convert_to_tensor(v, track_meta=False).to(
+                self.state.device, non_blocking=self.non_blocking, **(self.to_kwargs if v.is_floating_point() else {})
+            )
             for k, v in tensors.items()
         }
         return image, label, batch
@@ -434,6 +466,11 @@ class SemiSupervisedTrainer(SupervisedTrainer):
         """The batch as the view shows it to the student."""
         if view.mix is not None:
             mixed = view.mix(batch)
+            if Keys.MIXED_IMAGE not in mixed or Keys.MIXED_LABEL not in mixed:
+                raise ValueError(
+                    "A view's mix must write 'mixed_image' and 'mixed_label': set its "
+                    "output_keys=('mixed_image', 'mixed_label', 'mixed_weight')."
+                )
             image, target = mixed[Keys.MIXED_IMAGE], mixed[Keys.MIXED_LABEL]
             weight, mask = mixed.get(Keys.MIXED_WEIGHT), mixed.get(Keys.MIXED_MASK)
         elif Keys.UNLABELED_IMAGE in batch:
@@ -467,9 +504,12 @@ class SemiSupervisedTrainer(SupervisedTrainer):
     def _fool(self, unlabeled: torch.Tensor) -> torch.Tensor:
         """The adversarial loss, whose gradient goes through the discriminator and not into it."""
         discriminator = unwrap(self.discriminator)  # type: ignore[arg-type]
-        discriminator.requires_grad_(False)
+        learning = [p for p in discriminator.parameters() if p.requires_grad]
+        for p in learning:
+            p.requires_grad_(False)
         logits = discriminator(unlabeled)
-        discriminator.requires_grad_(True)
+        for p in learning:
+            p.requires_grad_(True)
         return adversarial_loss(logits)
 
     def _judge(self, labeled: torch.Tensor, unlabeled: torch.Tensor) -> dict[str, Any]:
@@ -500,7 +540,12 @@ class SemiSupervisedTrainer(SupervisedTrainer):
         self.optimizer.zero_grad(set_to_none=self.optim_set_to_none)
         if self.discriminator_optimizer is not None:
             self.discriminator_optimizer.zero_grad(set_to_none=True)
-        self._saved_buffers = [buffer.clone() for buffer in unwrap(self.network).buffers()]
+        self._saved_buffers = [buffer.clone() for buffer in self._buffers()]
+
+    def _buffers(self) -> list[torch.Tensor]:
+        """Running statistics and the like of student and discriminator, which a forward pass changes."""
+        modules = [self.network] if self.discriminator is None else [self.network, self.discriminator]
+        return [buffer for module in modules for buffer in module.buffers()]
 
     def _close_group(self) -> None:
         """Move student, discriminator and teacher, or, where a gradient is not finite, leave all as they were."""
@@ -515,16 +560,20 @@ class SemiSupervisedTrainer(SupervisedTrainer):
         if bool(torch.nn.utils.get_total_norm(gradients).isfinite()):
             for optimizer in moving:
                 optimizer.step() if self.scaler is None else self.scaler.step(optimizer)
-            steps = self.state.optimizer_steps
-            update_teacher(self.teacher, self.network, min(1 - 1 / (steps + 1), self.teacher_decay))
+            self._skipped_in_a_row = 0
+            warmup = 1 - 1 / (self.state.optimizer_steps + 1) if self.teacher_warmup else 1.0
+            update_teacher(self.teacher, self.network, min(warmup, self.teacher_decay))
             self._fire(SemiSupervisedEvents.OPTIMIZER_STEP_COMPLETED)
         else:
-            for buffer, saved in zip(unwrap(self.network).buffers(), self._saved_buffers, strict=True):
+            for buffer, saved in zip(self._buffers(), self._saved_buffers, strict=True):
                 buffer.copy_(saved)
-            if self.scaler is None or not self.scaler.is_enabled():
+            # a gradient scaler that looks for its scale overflows now and then, but not on and on
+            self._skipped_in_a_row += 1
+            if self.scaler is None or not self.scaler.is_enabled() or self._skipped_in_a_row % 10 == 0:
                 warnings.warn(
-                    f"Iteration {self.state.iteration}: a gradient is NaN or infinite, so this step is skipped. If "
-                    "this goes on, look for NaN in the images, lower the learning rate or clip the gradients."
+                    f"Iteration {self.state.iteration}: a gradient is NaN or infinite, so this step is skipped "
+                    f"({self._skipped_in_a_row} in a row). If this goes on, look for NaN in the images, lower the "
+                    "learning rate or clip the gradients."
                 )
             self._fire(SemiSupervisedEvents.OPTIMIZER_STEP_SKIPPED)
         if self.scaler is not None:
@@ -539,6 +588,13 @@ class SemiSupervisedTrainer(SupervisedTrainer):
 def _at(weight: float | Callable[[int], float], iteration: int) -> float:
     """A weight that is a number or a function of the iteration."""
     return weight(iteration) if callable(weight) else weight
+
+
+def _length(value: Any) -> int:
+    """Number of samples of an entry of a batch; 0 where it has none."""
+    if isinstance(value, torch.Tensor):
+        return len(value) if value.ndim else 0
+    return len(value) if hasattr(value, "__len__") else 0
 
 
 def _concatenate(images: list[torch.Tensor]) -> torch.Tensor:

@@ -64,6 +64,8 @@ class View:
             raise ValueError("A view needs a `loss`, called with (prediction, target, weight).")
         if self.target not in (Keys.PSEUDO_LABEL, Keys.PSEUDO_PROB):
             raise ValueError(f"`target` must be 'pseudo_label' or 'pseudo_prob', got {self.target!r}.")
+        if self.mix is not None and self.target != Keys.PSEUDO_LABEL:
+            raise ValueError("A view with a mix takes the mix's 'mixed_label' as its target: leave `target` out.")
 
 
 @dataclass(frozen=True)

@@ -35,8 +35,8 @@ class DiscriminatorStats:
 
     A discriminator with a few labelled images can learn them by heart: then it takes these for labelled and the
     held-out images, which are like them, for unlabelled. Shares near 0.5 everywhere are what the student aims at. The
-    figures ``judged_labeled_labeled``, ``judged_labeled_unlabeled`` and ``judged_labeled_held_out`` go to
-    ``engine.state.discriminator_stats`` and to TensorBoard.
+    figures, taken with the student in evaluation mode, go as ``judged_labeled_labeled``, ``judged_labeled_unlabeled``
+    and ``judged_labeled_held_out`` to ``engine.state.discriminator_stats`` and to TensorBoard.
 
     Args:
         held_out: batches with ``image``, of images that are in neither stream, such as crops of validation images; read
@@ -71,8 +71,12 @@ class DiscriminatorStats:
         batch = next(self._batches, None)
         if batch is None:
             self._batches = iter(self.held_out)
-            batch = next(self._batches)
-        images = {"labeled": engine.state.output[Keys.IMAGE], "held_out": batch[Keys.IMAGE]}
+            batch = next(self._batches, None)
+            if batch is None:
+                raise ValueError("`held_out` is empty: it needs batches with 'image'.")
+        output = engine.state.output
+        labeled = torch.stack([x[Keys.IMAGE] for x in output]) if isinstance(output, list) else output[Keys.IMAGE]
+        images = {"labeled": labeled, "held_out": batch[Keys.IMAGE]}
         if Keys.UNLABELED_IMAGE in engine.state.pseudo:
             images["unlabeled"] = engine.state.pseudo[Keys.UNLABELED_IMAGE]
         # in evaluation mode, so that held-out images leave no trace in running statistics

@@ -81,4 +81,7 @@ def segmentation_metrics(
 def _pred_and_label(output: Any) -> tuple[torch.Tensor, torch.Tensor]:
     if isinstance(output, list):
         output = {key: torch.stack([torch.as_tensor(item[key]) for item in output]) for key in ("pred", "label")}
-    return torch.as_tensor(output["pred"]), torch.as_tensor(output["label"])[:, 0].long()
+    pred, label = torch.as_tensor(output["pred"]), torch.as_tensor(output["label"])
+    if label.shape[1] not in (1, pred.shape[1]):
+        raise ValueError(f"The label must have one channel or {pred.shape[1]}, got {tuple(label.shape)}.")
+    return pred, (label[:, 0] if label.shape[1] == 1 else label.argmax(1)).long()

@@ -12,8 +12,8 @@
 """
 Losses of a view of the unlabelled batch: prediction, target and a weight for every pixel.
 
-A pixel of weight 0 does not count and a paste has weight 1. Sums are divided by the number of pixels, not by the sum
-of the weights: where the teacher is unsure the whole loss gets small.
+A pixel of weight 0 does not count (in ``WeightedMSELoss`` on request) and a paste has weight 1. Sums are divided by the
+number of pixels, not by the sum of the weights: where the teacher is unsure the whole loss gets small.
 """
 
 from __future__ import annotations
@@ -153,8 +153,9 @@ class WeightedMSELoss(_WeightedLoss):
             target: probabilities ``(B, C, *spatial)``, or class indices ``(B, 1, *spatial)``.
             weight: weight of every pixel ``(B, 1, *spatial)``.
         """
+        index = self._index(pred, target, weight)
         if target.shape[1] == 1:
-            target = one_hot(self._index(pred, target, weight)[:, None], pred.shape[1], dtype=torch.float32)
+            target = one_hot(index[:, None], pred.shape[1], dtype=torch.float32)
         loss = (pred.float().softmax(1) - target).square().mean(1, keepdim=True)
         return (loss * weight).mean() if self.use_weight and weight is not None else loss.mean()
 

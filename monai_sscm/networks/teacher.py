@@ -16,7 +16,7 @@ from __future__ import annotations
 from copy import deepcopy
 
 import torch
-from torch import nn
+from torch import distributed, nn
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 __all__ = ["make_teacher", "unwrap", "update_teacher"]
@@ -56,7 +56,9 @@ def update_teacher(teacher: nn.Module, network: nn.Module, decay: float) -> None
     Move the teacher towards the student: ``teacher = decay * teacher + (1 - decay) * student``.
 
     Parameters are averaged. Buffers, such as the running statistics of batch normalization, are averages already and
-    are copied. Tarvainen, Valpola, "Mean teachers are better role models", NeurIPS 2017.
+    are copied; under ``torch.distributed``, where every process has its own, those of the first process.
+
+    Tarvainen, Valpola, "Mean teachers are better role models", NeurIPS 2017.
 
     Args:
         teacher: network that is changed, made by :py:func:`make_teacher`.
@@ -79,3 +81,5 @@ def update_teacher(teacher: nn.Module, network: nn.Module, decay: float) -> None
     get_ema_multi_avg_fn(decay)(list(teacher.parameters()), list(student.parameters()), None)
     for copy, buffer in zip(teacher.buffers(), student.buffers(), strict=True):
         copy.copy_(buffer)
+        if distributed.is_available() and distributed.is_initialized():
+            distributed.broadcast(copy, src=0)

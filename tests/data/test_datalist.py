@@ -112,6 +112,42 @@ def test_a_patient_on_two_sides(tmp_path):
         semi_supervised_datalist(tmp_path, group_pattern=r"p(\d+)")
 
 
+def test_masks_of_images_whose_names_begin_alike(tmp_path):
+    write(tmp_path / "images", ["p1.png", "p1_2.png", "p3.png"])
+    write(tmp_path / "labels", ["p1_mask.png", "p1_2_mask.png", "p3.png"])
+    (tmp_path / "split.json").write_text(json.dumps({"train": ["p1", "p1_2", "p3"]}))
+    pairs = {Path(i["image"]).name: Path(i["label"]).name for i in semi_supervised_datalist(tmp_path)["labeled"]}
+    assert pairs == {"p1.png": "p1_mask.png", "p1_2.png": "p1_2_mask.png", "p3.png": "p3.png"}
+    (tmp_path / "labels" / "p1_mask.png").unlink()
+    with pytest.raises(FileNotFoundError, match="'p1' has no mask"):
+        semi_supervised_datalist(tmp_path)
+
+
+def test_unlabeled_images_of_test_patients(tmp_path):
+    write(tmp_path / "images", ["a_L.png", "b_L.png", "c_L.png"])
+    write(tmp_path / "labels", ["a_L.png", "b_L.png", "c_L.png"])
+    write(tmp_path / "unlabeled_images", ["c_R.png"])
+    (tmp_path / "split.json").write_text(json.dumps({"train": ["a_L", "b_L"], "test": ["c_L"]}))
+    with pytest.raises(ValueError, match=r"\['c'\] are in the train part and in the test part"):
+        semi_supervised_datalist(tmp_path, group_pattern="(.)_")
+    with pytest.raises(ValueError, match="fits no image name"):
+        semi_supervised_datalist(tmp_path, group_pattern=r"patient(\d+)")
+
+
+def test_chase_with_an_image_missing_keeps_its_split(tmp_path):
+    root = make_chase(tmp_path)
+    (root / "images" / "Image_05L.jpg").unlink()
+    with pytest.raises(FileNotFoundError, match="Image_05L"):
+        chase_db1_datalist(root, 2)
+
+
+def test_one_patient_is_too_few(tmp_path):
+    write(tmp_path / "images", ["a.png"])
+    write(tmp_path / "labels", ["a.png"])
+    with pytest.raises(ValueError, match="left for training"):
+        semi_supervised_datalist(tmp_path)
+
+
 def test_refused(tmp_path):
     with pytest.raises(FileNotFoundError, match="no folder .*nowhere.*dataset_dir"):
         semi_supervised_datalist(tmp_path / "nowhere")

@@ -122,7 +122,7 @@ def test_no_mask_is_opened_on_the_unlabeled_side():
     loader = SemiSupervisedLoader(make_dataset(2), Dataset(items, watch), batch_size=2)
     assert list(next(iter(loader))) == ["image", "label", "unlabeled_image"]
     assert set(opened) == {"image"}
-    with pytest.raises(ValueError, match="without a mask"):
+    with pytest.raises(ValueError, match="without masks"):
         next(iter(SemiSupervisedLoader(make_dataset(2), make_dataset(2), batch_size=2)))
 
 
@@ -136,6 +136,8 @@ def test_refused():
         SemiSupervisedLoader(make_dataset(1), Dataset([]))
     with pytest.raises(ValueError, match="labeled data set has no length"):
         SemiSupervisedLoader(IterableDataset([1]))
+    with pytest.raises(ValueError, match="persistent_workers"):
+        SemiSupervisedLoader(make_dataset(1), num_workers=1, persistent_workers=True)
 
 
 def rank_main(rank: int, world_size: int, folder: Path) -> None:

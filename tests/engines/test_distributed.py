@@ -26,10 +26,10 @@ from monai_sscm.transforms import RandStrongIntensity
 from tests.engines.test_trainer import make_batches, make_network, make_trainer, supmix
 
 
-def rank_main(rank: int, world_size: int, folder: Path) -> None:
+def rank_main(rank: int, world_size: int, folder: Path, norm: str) -> None:
     torch.set_num_threads(1)
     distributed.init_process_group("gloo", init_method=f"file://{folder}/store", rank=rank, world_size=world_size)
-    network = DistributedDataParallel(make_network())
+    network = DistributedDataParallel(make_network(norm=norm))
     torch.manual_seed(1)
     discriminator = DistributedDataParallel(FeatureDiscriminator(2, in_channels=4, channels=8))
     batches = [{k: v[rank::world_size] for k, v in batch.items()} for batch in make_batches(4, labeled=4, unlabeled=4)]
@@ -50,7 +50,8 @@ def rank_main(rank: int, world_size: int, folder: Path) -> None:
         Events.ITERATION_COMPLETED, lambda e: draws.append(e.state.views[0]["image"].sum().item())
     )
     trainer.run()
-    states = [m.state_dict() for m in (network.module, trainer.teacher, discriminator.module)]
+    parameters = [dict(m.named_parameters()) for m in (network.module, discriminator.module)]
+    states = [*parameters, trainer.teacher.state_dict()]
     values = [torch.cat([v.flatten() for v in state.values()]).tolist() for state in states]
     torch.save([values, trainer.state.skipped_steps, trainer.state.optimizer_steps, draws[0]], folder / f"{rank}.pt")
     distributed.barrier()
@@ -58,9 +59,10 @@ def rank_main(rank: int, world_size: int, folder: Path) -> None:
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning")
-def test_two_processes_stay_in_step(tmp_path):
+@pytest.mark.parametrize("norm", ["instance", "batch"])
+def test_two_processes_stay_in_step(tmp_path, norm):
     """Student, teacher and discriminator are the same on both ranks; the views' random numbers are not."""
-    multiprocessing.spawn(rank_main, args=(2, tmp_path), nprocs=2)
+    multiprocessing.spawn(rank_main, args=(2, tmp_path, norm), nprocs=2)
     got = [torch.load(tmp_path / f"{rank}.pt") for rank in range(2)]
     assert got[0][0] == got[1][0]
     assert got[0][1:3] == got[1][1:3] == [1, 3]

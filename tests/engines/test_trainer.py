@@ -18,13 +18,14 @@ import math
 import pytest
 import torch
 from ignite.engine import Events
-from monai.data import MetaTensor
+from monai.data import Dataset, MetaTensor
 from monai.engines import SupervisedTrainer
 from monai.engines.utils import IterationEvents
 from monai.losses import DeepSupervisionLoss, DiceCELoss
 from monai.networks.nets import UNet
 from torch import nn
 
+from monai_sscm.data import SemiSupervisedLoader
 from monai_sscm.engines import Ramp, SemiSupervisedEvents, SemiSupervisedTrainer, View
 from monai_sscm.losses import WeightedCELoss, WeightedDeepSupervisionLoss, WeightedMSELoss
 from monai_sscm.networks import FeatureDiscriminator, make_teacher
@@ -442,12 +443,7 @@ def test_resume_from_the_trainer_s_state():
         )
 
     def parts(t):
-        return {
-            "trainer": t,
-            "network": t.network,
-            "discriminator": t.discriminator,
-            "discriminator_optimizer": t.discriminator_optimizer,
-        }
+        return {"trainer": t, "network": t.network, "optimizer": t.optimizer}
 
     whole, first, second = make(3), make(3), make(3)
     whole.run()
@@ -466,6 +462,7 @@ def test_resume_from_the_trainer_s_state():
         if isinstance(a, nn.Module):
             assert_same(weights(a), weights(b))
     assert_same(weights(whole.teacher), weights(second.teacher))
+    assert_same(weights(whole.discriminator), weights(second.discriminator))
 
 
 def test_counters_and_events_in_order():
@@ -560,6 +557,55 @@ def test_student_carries_no_hook_outside_a_run():
     assert not broken.network.get_submodule("model.1.submodule")._forward_hooks
 
 
+def test_a_trained_teacher_is_kept():
+    network = make_network()
+    teacher = make_teacher(network)
+    with torch.no_grad():
+        for p in teacher.parameters():
+            p.add_(1.0)
+    trainer = make_trainer(make_batches(1), network, teacher=teacher, teacher_warmup=False)
+    trainer.run()
+    for a, b in zip(teacher.parameters(), network.parameters()):
+        assert ((a - b).abs() > 0.9).all()
+
+
+def test_discriminator_with_statistics_and_frozen_parts():
+    batches = make_batches(3)
+    batches[1]["unlabeled_image"] = batches[1]["unlabeled_image"] * float("nan")
+    torch.manual_seed(0)
+    discriminator = nn.Sequential(nn.Conv2d(4, 4, 1), nn.BatchNorm2d(4), nn.Conv2d(4, 1, 1)).eval()
+    discriminator[0].requires_grad_(False)
+    trainer = make_trainer(
+        batches,
+        sufd=True,
+        discriminator=discriminator,
+        discriminator_optimizer=torch.optim.Adam(discriminator[2].parameters(), 1e-3),
+    )
+    with pytest.warns(UserWarning, match="Iteration 2"):
+        trainer.run()
+    assert discriminator.training and torch.isfinite(discriminator[1].running_mean).all()
+    assert discriminator[1].num_batches_tracked > 0
+    assert [p.requires_grad for p in discriminator.parameters()] == [False, False, True, True, True, True]
+
+
+def test_to_kwargs_reach_all_images():
+    network = make_network().double()
+    views = [View(mix=supmix(), loss=WeightedCELoss())]
+    trainer = make_trainer(make_batches(1), network, views=views, to_kwargs={"dtype": torch.double})
+    trainer.run()
+    assert trainer.state.optimizer_steps == 1
+
+
+def test_epoch_length_is_the_loader_s():
+    data = Dataset([{k: v[0] for k, v in make_batch(0).items() if k != "unlabeled_image"}])
+    loader = SemiSupervisedLoader(data, batch_size=2, epoch_length=3)
+    trainer = make_trainer(make_batches(1), train_data_loader=loader)
+    trainer.run()
+    assert trainer.state.iteration == 3
+    with pytest.raises(ValueError, match="epoch_length"):
+        make_trainer(make_batches(1), train_data_loader=loader, epoch_length=2)
+
+
 def test_a_teacher_may_be_passed_in():
     network = make_network()
     teacher = make_teacher(network)
@@ -597,7 +643,9 @@ def test_compiled_student_without_discriminator():
         ({"sufd": True, "feature_layer": None}, "feature_layer"),
         ({"sufd": True, "feature_layer": "decoder"}, "model.1.submodule"),
         ({"sufd": True, "compile": True}, "compile"),
+        ({"sufd": True, "network": torch.compile(make_network(), backend="eager")}, "compile"),
         ({"accumulation_steps": 0}, "accumulation_steps"),
+        ({"confidence_threshold": 95}, "confidence_threshold"),
     ],
 )
 def test_refused_arguments(kwargs, message):
@@ -625,7 +673,15 @@ def test_refused_batches(batch, kwargs, message):
         make_trainer([batch], views=[View(loss=WeightedCELoss())], **kwargs).run()
 
 
+def test_mix_that_writes_elsewhere():
+    mix = SupervisedClassMixd(KEYS, ("image", "label", None), "label", (1,), 2, 2)
+    with pytest.raises(ValueError, match="output_keys"):
+        make_trainer(make_batches(1), views=[View(mix=mix, loss=WeightedCELoss())]).run()
+
+
 def test_view_checks_itself():
+    with pytest.raises(ValueError, match="mixed_label"):
+        View(mix=supmix(), loss=WeightedMSELoss(), target="pseudo_prob")
     with pytest.raises(ValueError, match="loss"):
         View()
     with pytest.raises(ValueError, match="target"):

@@ -62,6 +62,17 @@ def test_scores_a_second_way(spatial, decollated):
     assert next(iter(segmentation_metrics(["a", "b"]))) == "mean_iou"
 
 
+def test_one_hot_labels():
+    label = torch.randint(0, 3, (2, 4, 4))
+    one_hot = torch.nn.functional.one_hot(label, 3).movedim(-1, 1)
+    engine = Engine(lambda engine, batch: batch)
+    for name, metric in segmentation_metrics("abc").items():
+        metric.attach(engine, name)
+    assert engine.run([{"pred": one_hot.float(), "label": one_hot}]).metrics["mean_iou"] == 1
+    with pytest.raises(ValueError, match="one channel or 3"):
+        engine.run([{"pred": one_hot.float(), "label": one_hot[:, :2]}])
+
+
 def test_a_class_that_is_missed_counts_as_zero():
     matrix = torch.tensor([[5, 0], [3, 0]])
     assert iou_per_class(matrix).tolist() == [5 / 8, 0] and dice_per_class(matrix).tolist() == [10 / 13, 0]
@@ -117,8 +128,8 @@ class Recorder(SummaryWriter):
         super().add_image(tag, picture, step, *args, **kwargs)
 
 
-@pytest.mark.parametrize("norm", ["instance", "batch"])
-def test_discriminator_stats(tmp_path, norm):
+@pytest.mark.parametrize(("norm", "decollate"), [("instance", True), ("batch", False)])
+def test_discriminator_stats(tmp_path, norm, decollate):
 
     held_out = [{"image": make_batch(9)["image"]}, {"image": make_batch(10)["image"]}]
 
@@ -129,11 +140,14 @@ def test_discriminator_stats(tmp_path, norm):
             sufd=True,
             views=[View(mix=supmix(), loss=WeightedCELoss())],
             train_handlers=handlers,
+            decollate=decollate,
         )
         trainer.run()
         return trainer
 
     writer = Recorder(tmp_path)
+    with pytest.raises(ValueError, match="held_out"):
+        run(DiscriminatorStats([], interval=1))
     watched, plain = run(DiscriminatorStats(held_out, writer, interval=2)), run()
     names = {f"judged_labeled_{name}" for name in ("labeled", "unlabeled", "held_out")}
     assert set(watched.state.discriminator_stats) == names

@@ -138,3 +138,5 @@ def test_refused(kwargs):
         RandStrongIntensity(**{"spatial_dims": 2, **kwargs})
     with pytest.raises(ValueError, match="spatial_dims=2"):
         RandStrongIntensity(2)(torch.rand(8, 8))
+    with pytest.raises(ValueError, match="drawn for 0 samples"):
+        RandStrongIntensity(2)(torch.rand(1, 8, 8), randomize=False)

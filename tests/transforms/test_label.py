@@ -64,6 +64,24 @@ def test_refused_values(values, num_classes, message):
     assert "masks/a.png" in str(error.value)
 
 
+@pytest.mark.parametrize("ignore_index", [-1, -100, 300])
+def test_ignore_index_that_no_byte_holds(ignore_index):
+    assert MaskToIndex(2, ignore_index=ignore_index)(torch.tensor([[[0, 1, ignore_index]]])).tolist() == [
+        [[0, 1, ignore_index]]
+    ]
+
+
+def test_mask_of_another_size_names_both_files():
+    data = {
+        "image": MetaTensor(torch.zeros(3, 4, 4), meta={"filename_or_obj": "a.jpg"}),
+        "label": MetaTensor(torch.zeros(1, 4, 5), meta={"filename_or_obj": "a.png"}),
+    }
+    with pytest.raises(ValueError, match=r"'a.png' has the size \(4, 5\), its image 'a.jpg' has \(4, 4\)"):
+        MaskToIndexd("label", 2, image_key="image")(data)
+    data["label"] = data["label"][..., :4]
+    MaskToIndexd("label", 2, image_key="image")(data)
+
+
 def test_refused_colours():
     with pytest.raises(ValueError, match="3 channels that differ"):
         MaskToIndex(2)(torch.tensor([[[0]], [[1]], [[0]]]))

@@ -333,6 +333,8 @@ def test_nothing_waits_for_the_device(monkeypatch, layout, classes):
     [
         ({"label": torch.zeros(4, 2, 8, 8)}, "one channel"),
         ({"label": torch.ones(4, 3, 8, 8), "pseudo_label": torch.ones(4, 3, 8, 8)}, "multi-label"),
+        ({"label": torch.full((4, 1, 8, 8), 255)}, "value 255.*MaskToIndexd"),
+        ({"label": torch.full((4, 1, 8, 8), -1)}, "value -1"),
         ({"image": torch.zeros(4, 3, 8, 9)}, "spatial size"),
         ({"image": torch.zeros(4, 1, 8, 8)}, "channels"),
         ({"image": torch.zeros(3, 8, 8)}, "samples"),

@@ -115,6 +115,11 @@ class RandStrongIntensity(RandomizableTransform):
         x = x.clone() if x.is_floating_point() else x.float()
         if randomize:
             self.randomize(len(x))
+        if len(self._draws) != len(x):
+            raise ValueError(
+                f"Random numbers were drawn for {len(self._draws)} samples, there are {len(x)}: call with "
+                "`randomize=True`, or call `randomize(batch_size)` first."
+            )
 
         steps: tuple[tuple[float, Callable[[torch.Tensor, np.ndarray], torch.Tensor]], ...] = (
             (self.blur, self._blur),
@@ -127,7 +132,7 @@ class RandStrongIntensity(RandomizableTransform):
             chosen = np.flatnonzero(self._draws[:, i] < self.prob)
             if strength == 0 or len(chosen) == 0:
                 continue
-            index = torch.as_tensor(chosen, device=x.device)
+            index = torch.as_tensor(chosen).to(x.device, non_blocking=True)
             x.index_copy_(0, index, step(x.index_select(0, index), self._draws[chosen][:, [5 + i, 10]]))
 
         out: NdarrayOrTensor = convert_to_dst_type(x if batched else x[0], dst=img, dtype=x.dtype)[0]
@@ -171,7 +176,7 @@ class RandStrongIntensity(RandomizableTransform):
 
 def _per_sample(values: np.ndarray, x: torch.Tensor) -> torch.Tensor:
     """One number per sample, shaped to broadcast over ``x``."""
-    return torch.as_tensor(values, dtype=x.dtype, device=x.device).view(-1, *(1,) * (x.ndim - 1))
+    return torch.as_tensor(values).to(x.device, x.dtype, non_blocking=True).view(-1, *(1,) * (x.ndim - 1))
 
 
 def _deviation(x: torch.Tensor) -> torch.Tensor:

@@ -34,7 +34,7 @@ class MaskToIndex(Transform):
         ignore_index: value that may stand for "do not count", and stays.
 
     Returns:
-        mask ``(1, *spatial)``, uint8, of the same container type.
+        mask ``(1, *spatial)`` of the same container type, uint8, or int64 where uint8 cannot hold all values.
 
     Raises:
         ValueError: when a value is no class index or the channels differ.
@@ -51,6 +51,8 @@ class MaskToIndex(Transform):
     def __init__(self, num_classes: int, ignore_index: int | None = None) -> None:
         self.num_classes = num_classes
         self.ignore_index = ignore_index
+        fits = num_classes <= 256 and (ignore_index is None or 0 <= ignore_index <= 255)
+        self.dtype = torch.uint8 if fits else torch.int64
 
     def __call__(self, mask: NdarrayOrTensor) -> NdarrayOrTensor:
         """
@@ -59,8 +61,7 @@ class MaskToIndex(Transform):
         """
         x: torch.Tensor = convert_to_tensor(mask, track_meta=False)
         x = x.to(torch.uint8) if x.dtype == torch.bool else x
-        file = mask.meta.get(ImageMetaKey.FILENAME_OR_OBJ, "") if isinstance(mask, MetaTensor) else ""
-        name = f"The mask {file!r}" if file else "The mask"
+        name = f"The mask {file_of(mask)!r}"
         if x.shape[0] > 1:
             grey = x[:3] if x.shape[0] in (3, 4) else x[:1] if x.shape[0] == 2 else x
             if not bool((grey == grey[:1]).all()):
@@ -82,5 +83,10 @@ class MaskToIndex(Transform):
                 f"{name} has the values {wrong[:5].tolist()}, but with num_classes={self.num_classes} every pixel must "
                 f"be a class index from 0 to {self.num_classes - 1}.{hint}"
             )
-        out: NdarrayOrTensor = convert_to_dst_type(x, dst=mask, dtype=torch.uint8)[0]
+        out: NdarrayOrTensor = convert_to_dst_type(x, dst=mask, dtype=self.dtype)[0]
         return out
+
+
+def file_of(x: NdarrayOrTensor) -> str:
+    """The file an image was read from, as far as its metadata tells."""
+    return str(x.meta.get(ImageMetaKey.FILENAME_OR_OBJ, "?")) if isinstance(x, MetaTensor) else "?"

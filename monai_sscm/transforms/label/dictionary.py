@@ -23,7 +23,7 @@ from monai.config import KeysCollection
 from monai.config.type_definitions import NdarrayOrTensor
 from monai.transforms import MapTransform
 
-from .array import MaskToIndex
+from .array import MaskToIndex, file_of
 
 __all__ = ["MaskToIndexD", "MaskToIndexDict", "MaskToIndexd"]
 
@@ -35,7 +35,11 @@ class MaskToIndexd(MapTransform):
     Args:
         keys: masks to convert.
         num_classes, ignore_index: see the array version.
+        image_key: image of which the masks must have the size; None does not look.
         allow_missing_keys: whether to pass over keys that are not there, as for unlabelled images.
+
+    Raises:
+        ValueError: when a mask is not as the array version wants it, or its size is not the image's.
 
     Example:
         >>> import torch
@@ -51,14 +55,22 @@ class MaskToIndexd(MapTransform):
         keys: KeysCollection,
         num_classes: int,
         ignore_index: int | None = None,
+        image_key: Hashable | None = None,
         allow_missing_keys: bool = False,
     ) -> None:
         super().__init__(keys, allow_missing_keys)
+        self.image_key = image_key
         self.to_index = MaskToIndex(num_classes, ignore_index)
 
     def __call__(self, data: Mapping[Hashable, NdarrayOrTensor]) -> dict[Hashable, NdarrayOrTensor]:
         d = dict(data)
         for key in self.key_iterator(d):
+            image = None if self.image_key is None else d[self.image_key]
+            if image is not None and image.shape[1:] != d[key].shape[1:]:
+                raise ValueError(
+                    f"The mask {file_of(d[key])!r} has the size {tuple(d[key].shape[1:])}, its image "
+                    f"{file_of(image)!r} has {tuple(image.shape[1:])}: they must be the same."
+                )
             d[key] = self.to_index(d[key])
         return d
 

@@ -137,7 +137,7 @@ class PasteMix(RandomizableTransform):
                 "call with `randomize=True`, or call `randomize(batch_size)` first."
             )
         mask = self.mask(_repeat(reference, num_samples))
-        chosen = torch.as_tensor(self._draws[:, 0] < self.prob, device=mask.device)
+        chosen = _to_device(self._draws[:, 0] < self.prob, mask.device)
         mask = mask & chosen.view(-1, *(1,) * (mask.ndim - 1))
 
         mixed = []
@@ -191,6 +191,7 @@ class _ClassPaste(PasteMix):
             present = (reference != 0).flatten(2).any(-1)
         elif channels == 1:
             index = reference.flatten(1).long()
+            self._refuse_values(index)
             index = torch.where((index < 0) | (index >= self.num_classes), self.num_classes, index)
             present = torch.zeros((batch_size, self.num_classes + 1), dtype=torch.bool, device=index.device)
             present = present.scatter(1, index, True)[:, : self.num_classes]
@@ -215,13 +216,26 @@ class _ClassPaste(PasteMix):
             allowed[0] = False
         if self.ignore_index is not None and 0 <= self.ignore_index < self.num_classes:
             allowed[self.ignore_index] = False
-        chosen = present & allowed.to(present.device)
+        chosen = present & allowed.to(present.device, non_blocking=True)
         if self.classes != "random_half":
             return chosen
         # rank the present classes by a random key: the first floor(n / 2) are drawn without replacement
-        keys = torch.as_tensor(self._draws[:, 1:], dtype=torch.float32, device=present.device)
+        keys = _to_device(self._draws[:, 1:].astype(np.float32), present.device)
         rank = torch.where(chosen, keys, 2.0).argsort(dim=1).argsort(dim=1)
         return chosen & (rank < chosen.sum(dim=1, keepdim=True) // 2)
+
+    def _refuse_values(self, index: torch.Tensor) -> None:
+        # as below: only where looking costs nothing
+        if index.device.type == "cpu":
+            wrong = (index < 0) | (index >= self.num_classes)
+            if self.ignore_index is not None:
+                wrong &= index != self.ignore_index
+            if bool(wrong.any()):
+                raise ValueError(
+                    f"The label has the value {int(index[wrong][0])}, but with num_classes={self.num_classes} class "
+                    f"indices go from 0 to {self.num_classes - 1}. Convert masks of 0 and 255 with MaskToIndexd, or "
+                    "name the value as `ignore_index`."
+                )
 
     @staticmethod
     def _refuse_overlap(label: torch.Tensor) -> None:
@@ -412,11 +426,16 @@ class CutMixSeg(PasteMix):
         mask = torch.ones((len(draws), 1, *(1,) * self.spatial_dims), dtype=torch.bool, device=reference.device)
         for axis in range(self.spatial_dims):
             position = torch.arange(int(size[axis]), device=reference.device)
-            begin = torch.as_tensor(start[:, axis, None], device=reference.device)
-            end = torch.as_tensor(start[:, axis, None] + length[:, axis, None], device=reference.device)
+            begin = _to_device(start[:, axis, None], reference.device)
+            end = _to_device(start[:, axis, None] + length[:, axis, None], reference.device)
             inside = (position >= begin) & (position < end)
             mask = mask & inside.view(len(draws), 1, *(-1 if a == axis else 1 for a in range(self.spatial_dims)))
         return mask
+
+
+def _to_device(values: np.ndarray, device: torch.device) -> torch.Tensor:
+    """Random numbers on the device, without waiting for it."""
+    return torch.as_tensor(values).to(device, non_blocking=True)
 
 
 def _as_batch(x: NdarrayOrTensor, batched: bool) -> torch.Tensor:
