@@ -38,7 +38,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy
 from monai_sscm.engines import SemiSupervisedTrainer, View
 from monai_sscm.losses import WeightedCELoss, WeightedMSELoss
 from monai_sscm.networks import FeatureDiscriminator
-from monai_sscm.transforms import ClassMixd, RandStrongIntensity, SupervisedClassMixd
+from monai_sscm.transforms import ClassMixd, CutMixSegd, RandStrongIntensity, SupervisedClassMixd
 
 RESULTS = Path(__file__).parent / "results" / "step.jsonl"
 KEYS = ("unlabeled_image", "pseudo_label", "pseudo_weight")
@@ -48,7 +48,15 @@ SETTINGS = {
     "2D, 4 + 4 x 3 x 128^2, U-Net 1.6 M": (2, 4, 3, 128, (16, 32, 64, 128, 256)),
     "3D, 2 + 2 x 1 x 48^3, U-Net 0.3 M": (3, 2, 1, 48, (16, 32, 64)),
 }
-METHODS = ["supervised", "mean_teacher", "classmix", "supmix", "supmix_sufd_every_step", "supmix_sufd_every_4th"]
+METHODS = [
+    "supervised",
+    "mean_teacher",
+    "cutmix",
+    "classmix",
+    "supmix",
+    "supmix_sufd_every_step",
+    "supmix_sufd_every_4th",
+]
 
 
 def make(method: str, setting: tuple) -> tuple[SemiSupervisedTrainer, Callable[[int], None]]:
@@ -68,6 +76,7 @@ def make(method: str, setting: tuple) -> tuple[SemiSupervisedTrainer, Callable[[
     views = {
         "supervised": [],
         "mean_teacher": [View(target="pseudo_prob", augment=augment, loss=WeightedMSELoss())],
+        "cutmix": [View(CutMixSegd(KEYS, spatial_dims, output_keys=OUT), augment, loss=WeightedCELoss())],
         "classmix": [
             View(ClassMixd(KEYS, "pseudo_label", 2, spatial_dims, output_keys=OUT), augment, loss=WeightedCELoss())
         ],
@@ -118,10 +127,16 @@ def bare(
                 weight = weight.expand_as(confidence)
                 if method == "mean_teacher":
                     x_m = x_u
-                elif method == "classmix":
-                    chosen = torch.randint(0, 2, (len(x_u), *(1,) * (x_u.ndim - 1)))
+                elif method in ("cutmix", "classmix"):
                     donor = pseudo.roll(-1, 0)
-                    mask = donor == chosen
+                    if method == "cutmix":
+                        side = int(0.5 ** (1 / spatial_dims) * x_u.shape[-1])
+                        mask = torch.zeros_like(donor, dtype=torch.bool)
+                        for sample in mask:
+                            begin = torch.randint(0, x_u.shape[-1] - side + 1, (spatial_dims,)).tolist()
+                            sample[(slice(None), *(slice(b, b + side) for b in begin))] = True
+                    else:
+                        mask = donor == torch.randint(0, 2, (len(x_u), *(1,) * (x_u.ndim - 1)))
                     x_m = torch.where(mask, x_u.roll(-1, 0), x_u)
                     y_m, w_m = torch.where(mask, donor, pseudo), torch.where(mask, weight.roll(-1, 0), weight)
                 else:
