@@ -46,6 +46,8 @@ METHODS: dict[str, tuple[str | None, dict[str, str]]] = {
     "classmix": ("classmix", {}),
     "supmix": ("supmix", {}),
     "supmix_sufd": (None, {}),
+    "full_supervision": ("supervised", {"num_labeled": "16"}),
+    "supmix_sufd_weight_0.1": (None, {"adversarial_weight": "0.1"}),
     # where the discriminator gets its features from, and how often
     "supmix_sufd_every_step": (None, {"adversarial_interval": "1"}),
     "supmix_sufd_encoder": (None, {"feature_layer": "model.1.submodule.0", "feature_channels": "32"}),
@@ -83,7 +85,7 @@ def run(name: str, seed: int, args: argparse.Namespace) -> None:
     result: dict[str, object] = {
         "method": name,
         "seed": seed,
-        "num_labeled": args.num_labeled,
+        "num_labeled": int(values["num_labeled"]),
         "seconds": round(seconds),
     }
     for label, weights, checkpoint in (
@@ -137,7 +139,12 @@ def main() -> None:
     if not args.table:
         RESULTS.parent.mkdir(exist_ok=True)
         done = {(r["method"], r["seed"], r["num_labeled"]) for r in results()}
-        todo = [(m, s) for s in args.seeds for m in args.methods if (m, s, args.num_labeled) not in done]
+        todo = [
+            (m, s)
+            for s in args.seeds
+            for m in args.methods
+            if (m, s, int(METHODS[m][1].get("num_labeled", args.num_labeled))) not in done
+        ]
         with ThreadPoolExecutor(args.jobs) as pool:
             list(pool.map(lambda job: run(*job, args), todo))
     table()

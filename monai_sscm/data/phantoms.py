@@ -94,7 +94,7 @@ def write_vessel_phantoms(
     output_dir: str | Path, num_train: int = 12, num_val: int = 2, num_test: int = 2, size: int = 256, seed: int = 0
 ) -> None:
     """
-    Write a data set of :py:func:`vessel_phantom` images, laid out as :py:func:`semi_supervised_datalist` reads it.
+    Write a data set of vessel phantoms, laid out as ``semi_supervised_datalist`` reads it.
 
     Args:
         output_dir: folder to write to, made if it is not there.
