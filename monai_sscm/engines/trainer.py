@@ -61,7 +61,8 @@ class SemiSupervisedTrainer(SupervisedTrainer):
 
     The loader brings ``image`` and ``label``, and ``unlabeled_image`` where a view or the discriminator needs it; see
     :py:class:`monai_sscm.data.SemiSupervisedLoader`. Networks give logits with a channel for every class, background
-    included. All images of a batch have one size.
+    included, or, with deep supervision, a list of them with the full size first; the losses must take lists then, see
+    :py:class:`monai_sscm.losses.WeightedDeepSupervisionLoss`. All images of a batch have one size.
 
     After a step ``state.output`` holds the labelled image, label and prediction, and every loss by its name:
     ``loss`` (their weighted sum), ``supervised_loss``, ``unsupervised_loss``, ``view_0_loss`` and so on, and where the
@@ -70,7 +71,7 @@ class SemiSupervisedTrainer(SupervisedTrainer):
     confidences and weights, ``state.views`` a dictionary for each view: ``image``, ``target``, ``weight``, ``mask``
     and ``pred``.
 
-    Manuscript: Mano, Saito, Hotta, "Accuracy Improvement of Semi-Supervised Segmentation Using Supervised ClassMix and
+    Mano, Saito, Hotta, "Accuracy Improvement of Semi-Supervised Segmentation Using Supervised ClassMix and
     Sup-Unsup Feature Discriminator", VISAPP 2025.
 
     Args:
