@@ -68,15 +68,10 @@ def bundle(configs: Iterable[str], values: dict[str, str], log: Path) -> None:
 def run(name: str, seed: int, args: argparse.Namespace) -> None:
     """Train and score one method with one seed, and append the result."""
     override, values = METHODS[name]
-    output_dir = Path(args.output_dir).resolve() / f"{name}_seed{seed}"
+    values = {"num_labeled": str(args.num_labeled), **values}
+    output_dir = Path(args.output_dir).resolve() / f"{name}_labeled{values['num_labeled']}_seed{seed}"
     output_dir.mkdir(parents=True, exist_ok=True)
-    values = {
-        "dataset_dir": str(Path(args.dataset_dir).resolve()),
-        "output_dir": str(output_dir),
-        "seed": str(seed),
-        "num_labeled": str(args.num_labeled),
-        **values,
-    }
+    values |= {"dataset_dir": str(Path(args.dataset_dir).resolve()), "output_dir": str(output_dir), "seed": str(seed)}
     configs = ["train"] if override is None else ["train", override]
     start = time.perf_counter()
     bundle(configs, values, output_dir / "log.txt")

@@ -34,18 +34,13 @@ def test_docstrings(name):
 
 
 def test_what_users_import_has_an_example():
+    # base classes, names, and what needs a whole data set to show
+    exempt = {"PasteMix", "PasteMixd", "SemiSupervisedEvents", "SemiSupervisedKeys", "CHASE_DB1_SPLIT"}
+    exempt |= {"chase_db1_datalist", "write_vessel_phantoms", "unwrap"}
     for package in ("transforms", "networks", "losses", "engines", "data"):
         module = getattr(monai_sscm, package)
-        for name in module.__all__:
-            thing = getattr(module, name)
-            if callable(thing):
-                assert thing.__doc__, name
-    for thing in (
-        monai_sscm.transforms.SupervisedClassMixd,
-        monai_sscm.engines.SemiSupervisedTrainer,
-        monai_sscm.data.SemiSupervisedLoader,
-    ):
-        assert ">>>" in thing.__doc__
+        missing = [name for name in module.__all__ if ">>>" not in (getattr(module, name).__doc__ or "")]
+        assert set(missing) <= exempt
 
 
 def test_readme_python_blocks():

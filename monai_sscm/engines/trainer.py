@@ -203,10 +203,8 @@ class SemiSupervisedTrainer(SupervisedTrainer):
             raise ValueError(f"`confidence_weighting` must be 'image' or 'pixel', got {confidence_weighting!r}.")
         if adversarial_interval < 1:
             raise ValueError(f"`adversarial_interval` must be at least 1, got {adversarial_interval!r}.")
-        together = (discriminator is None, discriminator_optimizer is None, feature_layer is None)
-        if (discriminator is None and discriminator_optimizer is not None) or (
-            discriminator is not None and any(together)
-        ):
+        alone = (discriminator is None) != (discriminator_optimizer is None)
+        if alone or (discriminator is not None and feature_layer is None):
             raise ValueError(
                 "`discriminator` needs `discriminator_optimizer` and `feature_layer`; without it, leave them out."
             )
