@@ -15,9 +15,9 @@ from __future__ import annotations
 
 from importlib.metadata import PackageNotFoundError, version
 
-from . import data, engines, handlers, losses, networks, transforms
+from . import bundle, data, engines, errors, handlers, inferers, losses, networks, transforms
 
-__all__ = ["data", "engines", "handlers", "losses", "networks", "transforms"]
+__all__ = ["bundle", "data", "engines", "errors", "handlers", "inferers", "losses", "networks", "transforms"]
 
 try:
     __version__ = version("monai_sscm")

@@ -56,8 +56,8 @@ def test_chase_loads_the_right_way_up_and_the_loss_falls(tmp_path):
         device=torch.device("cpu"),
     )
     train.initialize()
-    item = next(iter(train.parser.get_parsed_content("val_loader")))
-    assert item["image"].shape == (1, 3, 480, 499) and item["label"].shape == (1, 1, 480, 499)
+    item = next(iter(train.parser.get_parsed_content("validate#dataloader")))
+    assert item["image"].shape == (1, 3, 960, 999) and item["label"].shape == (1, 1, 960, 999)
     assert item["label"].unique().tolist() == [0, 1] and 0.05 < item["label"].float().mean() < 0.09
     # vessels are darker than their surroundings in green: image and mask fit
     green, vessel = item["image"][0, 1].as_tensor(), item["label"][0, 0].as_tensor().bool()
@@ -65,7 +65,7 @@ def test_chase_loads_the_right_way_up_and_the_loss_falls(tmp_path):
     near = torch.nn.functional.max_pool2d(vessel[None, None].float(), 9, 1, 4)[0, 0].bool() & ~vessel
     assert green[vessel & inside].mean() < green[near & inside].mean()
     train.run()
-    trainer, evaluator = train.parser.get_parsed_content("trainer"), train.parser.get_parsed_content("evaluator")
+    trainer, evaluator = (train.parser.get_parsed_content(name) for name in ("train#trainer", "validate#evaluator"))
     assert trainer.state.optimizer_steps == 30 and trainer.state.skipped_steps == 0
     assert float(trainer.state.output["supervised_loss"]) < 1.1  # about 1.4 at the start
     assert evaluator.state.metrics["mean_iou"] > 0.5

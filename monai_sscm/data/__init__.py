@@ -12,6 +12,7 @@
 from __future__ import annotations
 
 from .datalist import CHASE_DB1_SPLIT, chase_db1_datalist, select_labeled, semi_supervised_datalist
+from .inputs import ReadableImages, inference_datalist
 from .loader import SemiSupervisedLoader
 from .phantoms import vessel_phantom, write_vessel_phantoms
 from .reader import PictureReader
@@ -19,8 +20,10 @@ from .reader import PictureReader
 __all__ = [
     "CHASE_DB1_SPLIT",
     "PictureReader",
+    "ReadableImages",
     "SemiSupervisedLoader",
     "chase_db1_datalist",
+    "inference_datalist",
     "select_labeled",
     "semi_supervised_datalist",
     "vessel_phantom",

@@ -13,9 +13,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -106,6 +107,7 @@ def semi_supervised_datalist(
         part: [{"image": str(images[name]), "label": str(_mask_of(name, images, masks, root))} for name in part_names]
         for part, part_names in names.items()
     }
+    _refuse_copies({part: [item["image"] for item in items] for part, items in parts.items()}, more.values())
     groups_of_train = [group_of[name] for name in names["train"]]
     labeled, rest = select_labeled(parts["train"], num_labeled, seed, groups_of_train)
     unlabeled = [{"image": item["image"]} for item in rest]
@@ -181,16 +183,25 @@ def select_labeled(
     return [items[i] for i in chosen], [item for i, item in enumerate(items) if i not in set(chosen)]
 
 
+def image_suffix(path: Path) -> str:
+    """The suffix that says that a file is an image, as it is written; empty if there is none."""
+    length = next((len(s) for s in _SUFFIXES if path.name.lower().endswith(s)), 0)
+    return path.name[len(path.name) - length :]
+
+
+def in_natural_order(paths: Iterable[Path]) -> list[Path]:
+    """Paths sorted so that 2 comes before 10."""
+    return sorted(paths, key=lambda path: [int(t) if t.isdigit() else t for t in re.split(r"(\d+)", str(path))])
+
+
 def _files(folder: Path) -> dict[str, Path]:
     """The images of a folder by their names without suffix, in natural order."""
     if not folder.is_dir():
         raise FileNotFoundError(f"There is no folder {str(folder)!r}: the data set needs 'images' and 'labels'.")
     found: dict[str, Path] = {}
-    for path in sorted(
-        folder.iterdir(), key=lambda p: [int(t) if t.isdigit() else t for t in re.split(r"(\d+)", p.name)]
-    ):
-        suffix = next((s for s in _SUFFIXES if path.name.lower().endswith(s)), None)
-        if suffix is None or path.name.startswith("."):
+    for path in in_natural_order(folder.iterdir()):
+        suffix = image_suffix(path)
+        if not suffix or path.name.startswith("."):
             continue
         name = path.name[: -len(suffix)]
         if name in found:
@@ -234,3 +245,23 @@ def _refuse_leaks(groups: Mapping[str, set[str]]) -> None:
             both = sorted(groups[a] & groups[b])
             if both:
                 raise ValueError(f"{both[:5]} are in the {a} part and in the {b} part: keep each patient on one side.")
+
+
+def _refuse_copies(parts: Mapping[str, Sequence[str]], unlabeled: Iterable[Path]) -> None:
+    """Refuse an image that is in two parts under two names: training on it would give its mask or looks away."""
+    part_of = {path: part for part, paths in parts.items() for path in paths} | {str(p): "train" for p in unlabeled}
+    by_size: dict[int, list[str]] = {}
+    for path in part_of:
+        by_size.setdefault(Path(path).stat().st_size, []).append(path)
+    for paths in by_size.values():
+        if len({part_of[path] for path in paths}) == 1:
+            continue  # no need to read them
+        seen: dict[str, str] = {}
+        for path in paths:
+            digest = hashlib.sha256(Path(path).read_bytes()).hexdigest()
+            other = seen.setdefault(digest, path)
+            if part_of[other] != part_of[path]:
+                raise ValueError(
+                    f"{other!r} in the {part_of[other]} part and {path!r} in the {part_of[path]} part are the same "
+                    "image: keep it in one of them."
+                )

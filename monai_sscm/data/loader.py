@@ -13,6 +13,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Iterator, Sized
 from typing import Any
@@ -25,6 +26,13 @@ from torch import distributed
 from torch.utils.data import Dataset, Sampler
 
 __all__ = ["SemiSupervisedLoader"]
+
+
+_CURE = {
+    "labeled": "add images with masks, or ask for at least one labelled image",
+    "unlabeled": "add images without masks, keep the masks of fewer training images, or train supervised",
+    "donor": "give the labelled images, or no donor data set",
+}
 
 
 class SemiSupervisedLoader:
@@ -86,6 +94,7 @@ class SemiSupervisedLoader:
             raise ValueError("`persistent_workers` would keep random numbers from one epoch to the next: leave it out.")
         self.seed = seed
         self.epoch = 0
+        self.start = 0
         self._announced = False
         streams = {
             "": (labeled, batch_size),
@@ -98,7 +107,7 @@ class SemiSupervisedLoader:
             if not isinstance(dataset, Sized):
                 raise ValueError(f"The {name} data set has no length: use a map-style data set.")
             if len(dataset) == 0:
-                raise ValueError(f"The {name} data set is empty: check its list of files.")
+                raise ValueError(f"There are no {name} images: {_CURE[name]}.")
         if epoch_length is None:
             epoch_length = max(math.ceil(len(dataset) / (size * _world()[1])) for dataset, size in sizes.values())
         self.epoch_length = epoch_length
@@ -117,19 +126,23 @@ class SemiSupervisedLoader:
     def __len__(self) -> int:
         return self.epoch_length
 
-    def set_epoch(self, epoch: int) -> None:
+    def set_epoch(self, epoch: int, start: int = 0) -> None:
         """
         Choose the epoch of the next iteration over the loader; without this, each iteration is the next epoch.
 
         Args:
             epoch: number of the epoch, from 1 as in ignite.
+            start: batches that are left out, for a training that was stopped within the epoch. They are loaded all the
+                same, so that the random numbers of the others stay as they would have been.
         """
         self.epoch = epoch
+        self.start = start
         self._announced = True
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
         if not self._announced:
             self.epoch += 1
+            self.start = 0
         self._announced = False
         rank, _ = _world()
         for stream, loader in enumerate(self.streams.values()):
@@ -139,7 +152,7 @@ class SemiSupervisedLoader:
             if loader.num_workers == 0:
                 # with workers, each seeds its copy of the transforms from the generator
                 set_rnd(loader.dataset, own)
-        return self._batches()
+        return itertools.islice(self._batches(), self.start, None)
 
     def _batches(self) -> Iterator[dict[str, Any]]:
         for batches in zip(*self.streams.values(), strict=True):

@@ -21,7 +21,7 @@ import numpy as np
 from monai.config import PathLike
 from monai.data import PILReader
 from monai.utils import ensure_tuple
-from PIL import Image
+from PIL import Image, ImageOps
 
 __all__ = ["PictureReader"]
 
@@ -32,7 +32,8 @@ class PictureReader(PILReader):
     """
     Reads PNG, JPEG, BMP and TIFF as arrays of rows and columns, where MONAI's reader gives columns and rows.
 
-    Palette images give their indices, which in label images are the classes; 1-bit images give 0 and 1. To be named in
+    Palette images give their indices, which in label images are the classes; 1-bit images give 0 and 1; a picture that
+    is stored turned, as cameras do, is turned upright. To be named in
     ``LoadImaged(keys, reader="monai_sscm.data.PictureReader")``, which leaves NIfTI and others to MONAI's own readers.
 
     Example:
@@ -55,14 +56,37 @@ class PictureReader(PILReader):
 
     def read(self, data: Sequence[PathLike] | PathLike | np.ndarray, **kwargs: Any) -> Any:
         """
-        Open one picture or several.
+        Name one picture or several; :py:meth:`get_data` opens them, so that its errors reach the user.
 
         Raises:
             ValueError: when a file has another suffix, so that MONAI goes on to its other readers.
         """
         if not self.verify_suffix(data):  # type: ignore[arg-type]
             raise ValueError(f"{data} is not a picture: PictureReader reads {', '.join(_SUFFIXES)}.")
-        return super().read(data, **kwargs)
+        paths = [Path(str(name)) for name in ensure_tuple(data)]
+        return paths if len(paths) > 1 else paths[0]
+
+    def get_data(self, img: PathLike | Sequence[PathLike]) -> tuple[np.ndarray, dict]:
+        """
+        Read the pictures that :py:meth:`read` named.
+
+        Raises:
+            OSError: when one cannot be opened or is cut off.
+        """
+        return super().get_data([self._open(Path(path)) for path in ensure_tuple(img)])
+
+    @staticmethod
+    def _open(path: Path) -> Image.Image:
+        try:
+            with Image.open(path) as image:
+                upright = ImageOps.exif_transpose(image)
+                upright.format = image.format
+                upright.load()
+                return upright
+        except FileNotFoundError as e:
+            raise FileNotFoundError(f"There is no picture {str(path)!r}: check its name.") from e
+        except Exception as e:  # a damaged file can fail in any way
+            raise OSError(f"The picture {str(path)!r} cannot be read, replace it with a good copy ({e}).") from e
 
     def _get_spatial_shape(self, img: Image.Image) -> np.ndarray:
         return np.asarray((img.height, img.width))

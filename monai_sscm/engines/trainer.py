@@ -93,7 +93,9 @@ class SemiSupervisedTrainer(SupervisedTrainer):
         adversarial_weight: factor of the adversarial loss: a number, or a callable of the iteration.
         adversarial_interval: the discriminator is asked, and learns, every so many iterations; the adversarial loss is
             multiplied by this number.
-        seed: seed of the views' random transforms, which are seeded anew for every epoch and rank.
+        seed: seed of the views' random transforms and of torch's generators (dropout), which are seeded anew before
+            every iteration from it, the iteration and the rank. So a run that is stopped and taken up again, see
+            :py:class:`monai_sscm.handlers.CheckpointHandler`, ends as if it had not been stopped.
         prepare_batch, inferer, postprocessing, key_train_metric, additional_metrics, metric_cmp_fn, train_handlers,
             event_names, event_to_attr, decollate, optim_set_to_none, to_kwargs, accumulation_steps: as in
             ``SupervisedTrainer``. ``prepare_batch`` must return image and label alone. With ``accumulation_steps`` the
@@ -272,6 +274,7 @@ class SemiSupervisedTrainer(SupervisedTrainer):
             half = self.amp_kwargs.get("dtype", torch.get_autocast_dtype(self.state.device.type)) == torch.float16
             self.scaler = torch.amp.GradScaler(self.state.device.type, enabled=half)
         self.add_event_handler(Events.EPOCH_STARTED, self._start_epoch)
+        self.add_event_handler(Events.ITERATION_STARTED, self._seed)
 
     def run(self) -> None:
         """Run the training; the student carries the hook for its features only while this lasts."""
@@ -285,10 +288,12 @@ class SemiSupervisedTrainer(SupervisedTrainer):
         """
         The engine's state, its counters, the teacher, the discriminator with its optimizer, and the gradient scaler.
 
-        Saving the trainer, the network and its optimizer and scheduler saves the lot.
+        Saving the trainer, the network and its optimizer and scheduler saves the lot; a checkpoint is sound after the
+        last iteration of an accumulation group, when no gradients wait.
         """
         state: dict[str, Any] = dict(super().state_dict())
         state.update({name: getattr(self.state, name) for name in _COUNTERS.values()})
+        state["seed"] = self.seed
         state["teacher"] = self.teacher.state_dict()
         state["scaler"] = {} if self.scaler is None else self.scaler.state_dict()
         if self.discriminator is not None and self.discriminator_optimizer is not None:
@@ -299,6 +304,7 @@ class SemiSupervisedTrainer(SupervisedTrainer):
     def load_state_dict(self, state_dict: Mapping) -> None:
         """Take up what :py:meth:`state_dict` gave."""
         state = dict(state_dict)
+        state.pop("seed")
         self.teacher.load_state_dict(state.pop("teacher"))
         scaler = state.pop("scaler")
         if self.scaler is not None and scaler:
@@ -311,13 +317,19 @@ class SemiSupervisedTrainer(SupervisedTrainer):
         super().load_state_dict(state)
 
     def _start_epoch(self) -> None:
-        """Seed loader, mixes and augmentations from seed, epoch and rank, so that an epoch can be repeated."""
+        """Tell the loader which epoch comes, and how many of its batches were used before a stop."""
         if isinstance(self.data_loader, SemiSupervisedLoader):
-            self.data_loader.set_epoch(self.state.epoch)
+            used = self.state.iteration - (self.state.epoch - 1) * len(self.data_loader)
+            self.data_loader.set_epoch(self.state.epoch, start=used)
+
+    def _seed(self) -> None:
+        """Make what is random in an iteration depend on seed, iteration and rank, not on what ran before."""
+        sequence = np.random.SeedSequence([self.seed, self.state.iteration, self.state.rank])
         transforms = [t for view in self.views for t in (view.mix, view.augment) if isinstance(t, Randomizable)]
-        for i, transform in enumerate(transforms):
-            sequence = np.random.SeedSequence([self.seed, self.state.epoch, self.state.rank, i])
-            transform.set_random_state(seed=int(sequence.generate_state(1)[0]))
+        of_torch, *of_transforms = sequence.generate_state(1 + len(transforms)).tolist()
+        torch.manual_seed(of_torch)
+        for transform, seed in zip(transforms, of_transforms, strict=True):
+            transform.set_random_state(seed=seed)
 
     def _iteration(self, engine: SemiSupervisedTrainer, batchdata: dict[str, torch.Tensor]) -> dict:  # type: ignore[override]
         """
@@ -521,6 +533,11 @@ class SemiSupervisedTrainer(SupervisedTrainer):
             Keys.DISCRIMINATOR_LOSS.value: discriminator_loss(of_labeled, of_unlabeled),
             Keys.DISCRIMINATOR_ACCURACY.value: accuracy,
         }
+
+    @property
+    def between_steps(self) -> bool:
+        """Whether no gradients wait for further iterations of their accumulation group."""
+        return self.state.iteration == 0 or self._accumulation()[1]
 
     def _accumulation(self) -> tuple[bool, bool]:
         """Whether this iteration is the first, and whether it is the last, of those that share an optimizer step."""

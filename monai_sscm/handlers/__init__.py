@@ -11,20 +11,26 @@
 
 from __future__ import annotations
 
+from .checkpoint import CheckpointHandler, check_writable, save_checkpoint
 from .discriminator import DiscriminatorStats
 from .metrics import dice_per_class, iou_per_class, segmentation_metrics
 from .overlay import OverlayHandler, overlay
+from .predictions import PredictionSaver
 from .pseudo_labels import PseudoLabelStats, pseudo_label_stats
 from .scalars import scalars
 
 __all__ = [
+    "CheckpointHandler",
     "DiscriminatorStats",
     "OverlayHandler",
+    "PredictionSaver",
     "PseudoLabelStats",
+    "check_writable",
     "dice_per_class",
     "iou_per_class",
     "overlay",
     "pseudo_label_stats",
+    "save_checkpoint",
     "scalars",
     "segmentation_metrics",
 ]

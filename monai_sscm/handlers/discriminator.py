@@ -20,6 +20,7 @@ import torch
 from ignite.engine import Engine, Events
 
 from monai_sscm.engines.keys import SemiSupervisedKeys as Keys
+from monai_sscm.networks import unwrap
 
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
@@ -84,7 +85,7 @@ class DiscriminatorStats:
         stats = {}
         for name, image in images.items():
             plain = torch.as_tensor(image).to(engine.state.device)
-            logits = engine.discriminator(engine.feature_tap.forward_until(plain))
+            logits = unwrap(engine.discriminator)(engine.feature_tap.forward_until(plain))
             stats[f"judged_labeled_{name}"] = float((logits > 0).float().mean())
         engine.network.train()
         engine.state.discriminator_stats = stats

@@ -25,29 +25,28 @@ if TYPE_CHECKING:
 __all__ = ["OverlayHandler", "overlay"]
 
 
-def overlay(image: torch.Tensor, label: torch.Tensor, pred: torch.Tensor) -> torch.Tensor:
+def overlay(image: torch.Tensor, *masks: torch.Tensor) -> torch.Tensor:
     """
-    The image, the image under its label and the image under the prediction, side by side.
+    The image, and the image under each mask, side by side.
 
     Args:
         image: ``(C, H, W)``; three channels are shown in colour, of others the first. A volume ``(C, H, W, D)`` is
-            shown by the slice with most of the label.
-        label: class indices, ``(1, H, W)`` or ``(1, H, W, D)``.
-        pred: class indices of the same shape.
+            shown by the slice with most of the first mask.
+        masks: class indices, each ``(1, H, W)`` or ``(1, H, W, D)``.
 
     Returns:
-        picture ``(3, H, 3 W)``, values in [0, 1].
+        picture ``(3, H, W * (1 + number of masks))``, values in [0, 1].
     """
-    image, label, pred = (torch.as_tensor(x).detach().cpu().float() for x in (image, label, pred))
+    image, *masks = (torch.as_tensor(x).detach().cpu().float() for x in (image, *masks))
     if image.ndim == 4:
-        most = int((label > 0).sum(dim=(0, 1, 2)).argmax())
-        image, label, pred = image[..., most], label[..., most], pred[..., most]
+        most = int((masks[0] > 0).sum(dim=(0, 1, 2)).argmax())
+        image, *masks = (x[..., most] for x in (image, *masks))
     image = image if image.shape[0] == 3 else image[:1]
     low, high = image.amin(), image.amax()
     image = (image - low) / (high - low).clamp_min(1e-6)
-    highest = max(float(label.max()), float(pred.max()), 1.0)
+    highest = max(1.0, *(float(x.max()) for x in masks))
     # hsv begins and ends with red, so the highest class stays below its end
-    shown = [blend_images(image, x / highest * 0.8, alpha=0.6, rescale_arrays=False) for x in (label, pred)]
+    shown = [blend_images(image, x / highest * 0.8, alpha=0.6, rescale_arrays=False) for x in masks]
     return torch.cat([image.expand(3, -1, -1), *(torch.as_tensor(x) for x in shown)], dim=2).clamp(0, 1)
 
 

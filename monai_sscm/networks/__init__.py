@@ -14,5 +14,6 @@ from __future__ import annotations
 from .discriminator import FeatureDiscriminator
 from .features import FeatureTap
 from .teacher import make_teacher, unwrap, update_teacher
+from .weights import load_weights
 
-__all__ = ["FeatureDiscriminator", "FeatureTap", "make_teacher", "unwrap", "update_teacher"]
+__all__ = ["FeatureDiscriminator", "FeatureTap", "load_weights", "make_teacher", "unwrap", "update_teacher"]

@@ -11,6 +11,8 @@
 
 from __future__ import annotations
 
+from .image.array import ImageToInput
+from .image.dictionary import ImageToInputD, ImageToInputd, ImageToInputDict
 from .intensity.array import RandStrongIntensity
 from .intensity.dictionary import RandStrongIntensityD, RandStrongIntensityd, RandStrongIntensityDict
 from .label.array import MaskToIndex
@@ -38,6 +40,10 @@ __all__ = [
     "CutMixSegD",
     "CutMixSegDict",
     "CutMixSegd",
+    "ImageToInput",
+    "ImageToInputD",
+    "ImageToInputDict",
+    "ImageToInputd",
     "MaskToIndex",
     "MaskToIndexD",
     "MaskToIndexDict",

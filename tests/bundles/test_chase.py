@@ -57,7 +57,7 @@ def test_every_method_trains_and_is_evaluated(phantoms, tmp_path, method):
     train.initialize()
     train.run()
     train.finalize()
-    trainer, evaluator = train.parser.get_parsed_content("trainer"), train.parser.get_parsed_content("evaluator")
+    trainer, evaluator = (train.parser.get_parsed_content(name) for name in ("train#trainer", "validate#evaluator"))
     assert train.parser.get_parsed_content("method") == method
     assert trainer.state.iteration == trainer.state.optimizer_steps == 8
     assert len(trainer.views) == (method != "supervised")
@@ -67,7 +67,7 @@ def test_every_method_trains_and_is_evaluated(phantoms, tmp_path, method):
     assert isinstance(trainer.data_loader, SemiSupervisedLoader)
     assert evaluator.network is trainer.teacher
     saved = torch.load(tmp_path / "last.pt", weights_only=True)
-    assert set(saved) == {"teacher", "student", "optimizer", "lr_scheduler", "trainer"}
+    assert set(saved) == {"teacher", "student", "optimizer", "lr_scheduler", "trainer", "evaluator"}
     for name, value in trainer.teacher.state_dict().items():
         assert torch.equal(saved["teacher"][name], value) and torch.equal(saved["trainer"]["teacher"][name], value)
     assert (tmp_path / "best.pt").is_file() and list(tmp_path.glob("events.out.tfevents.*"))
@@ -87,7 +87,7 @@ def test_methods_start_from_the_same_weights_and_crops(phantoms, tmp_path):
     for override in (["supervised"], []):
         train = workflow(phantoms, tmp_path, *override)
         train.initialize()
-        network, loader = (train.parser.get_parsed_content(name) for name in ("network", "train_loader"))
+        network, loader = (train.parser.get_parsed_content(name) for name in ("network", "train#dataloader"))
         starts.append((next(network.parameters()).clone(), next(iter(loader))["image"]))
     assert torch.equal(starts[0][0], starts[1][0]) and torch.equal(starts[0][1], starts[1][1])
 

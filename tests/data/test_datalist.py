@@ -12,6 +12,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -21,10 +22,11 @@ from PIL import Image
 from monai_sscm.data import CHASE_DB1_SPLIT, chase_db1_datalist, select_labeled, semi_supervised_datalist
 
 
-def write(folder: Path, names: list[str], value: int = 0) -> None:
+def write(folder: Path, names: list[str]) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     for name in names:
-        Image.fromarray(np.full((4, 4), value, np.uint8)).save(folder / name)
+        # of a different size each: no two of them are the same image
+        Image.fromarray(np.zeros((4, 4 + len(list(folder.parent.rglob("*.*")))), np.uint8)).save(folder / name)
 
 
 def make_chase(root: Path) -> Path:
@@ -170,3 +172,29 @@ def test_refused(tmp_path):
     write(tmp_path / "images", ["a.jpg"])
     with pytest.raises(ValueError, match="same name"):
         semi_supervised_datalist(tmp_path)
+
+
+def test_a_copy_of_an_image_in_two_parts_is_refused(tmp_path):
+    write(tmp_path / "images", ["a.png", "b.png", "c.png"])
+    write(tmp_path / "labels", ["a.png", "b.png", "c.png"])
+    (tmp_path / "split.json").write_text(json.dumps({"train": ["a", "b"], "test": ["c"]}))
+    assert len(semi_supervised_datalist(tmp_path, 1)["unlabeled"]) == 1
+    shutil.copy(tmp_path / "images" / "a.png", tmp_path / "images" / "b.png")
+    assert len(semi_supervised_datalist(tmp_path, 1)["unlabeled"]) == 1  # twice in training does no harm
+    shutil.copy(tmp_path / "images" / "c.png", tmp_path / "images" / "b.png")
+    with pytest.raises(
+        ValueError, match=r"b\.png' in the train part and .*c\.png' in the test part are the same image"
+    ):
+        semi_supervised_datalist(tmp_path, 1)
+
+
+def test_an_unlabeled_copy_of_a_test_image_is_refused(tmp_path):
+    write(tmp_path / "images", ["a.png", "b.png", "c.png"])
+    write(tmp_path / "labels", ["a.png", "b.png", "c.png"])
+    (tmp_path / "split.json").write_text(json.dumps({"train": ["a", "b"], "test": ["c"]}))
+    (tmp_path / "unlabeled_images").mkdir()
+    shutil.copy(tmp_path / "images" / "c.png", tmp_path / "unlabeled_images" / "z.png")
+    with pytest.raises(
+        ValueError, match=r"c\.png' in the test part and .*z\.png' in the train part are the same image"
+    ):
+        semi_supervised_datalist(tmp_path, 1)

@@ -132,7 +132,7 @@ def test_supervised_only_and_cached():
 
 
 def test_refused():
-    with pytest.raises(ValueError, match="unlabeled data set is empty"):
+    with pytest.raises(ValueError, match="no unlabeled images"):
         SemiSupervisedLoader(make_dataset(1), Dataset([]))
     with pytest.raises(ValueError, match="labeled data set has no length"):
         SemiSupervisedLoader(IterableDataset([1]))

@@ -1,0 +1,141 @@
+# Copyright (c) monai_sscm contributors
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#     http://www.apache.org/licenses/LICENSE-2.0
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""New images to segment: what there is, and going on when one of them cannot be read."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from monai.data import IterableDataset
+
+from monai_sscm.errors import reason
+
+from .datalist import image_suffix, in_natural_order
+
+__all__ = ["ReadableImages", "inference_datalist"]
+
+_logger = logging.getLogger(__name__)
+
+
+def inference_datalist(input: str | Path | Sequence[str | Path] | None) -> list[dict[str, str]]:
+    """
+    List the images to segment.
+
+    Args:
+        input: an image; a folder, of which all images are taken, those in folders within it too; a list of images; or a
+            text file with the path of an image on every line, relative to the file's folder. None: nothing.
+
+    Returns:
+        ``{"image": path, "name": name}`` for every image, where the name, without suffix, is that of its results; of a
+        folder's images it has the folders within.
+
+    Raises:
+        FileNotFoundError: when ``input``, or an image of a list, does not exist, or a folder has no images.
+        ValueError: when two images would have results of the same name.
+
+    Example:
+        >>> import tempfile
+        >>> from monai_sscm.data import inference_datalist, write_vessel_phantoms
+        >>> folder = tempfile.mkdtemp()
+        >>> write_vessel_phantoms(folder, num_train=1, num_val=1, num_test=0, size=32)
+        >>> [item["name"] for item in inference_datalist(folder + "/images")]
+        ['phantom_01', 'phantom_02']
+    """
+    if not input:
+        return []
+    root = None
+    if isinstance(input, (str, Path)):
+        path = Path(input)
+        if path.is_dir():
+            root = path
+            files = [p for p in path.rglob("*") if p.is_file() and image_suffix(p) and not p.name.startswith(".")]
+            paths = in_natural_order(files)
+        elif path.suffix.lower() == ".txt" and path.is_file():
+            paths = [path.parent / line.strip() for line in path.read_text().splitlines() if line.strip()]
+        else:
+            paths = [path]
+    else:
+        paths = [Path(p) for p in input]
+    if not paths:
+        raise FileNotFoundError(
+            f"There are no images in {str(input)!r}: set `input` to an image or a folder of images."
+        )
+    items: dict[str, dict[str, str]] = {}
+    for path in paths:
+        if not path.exists():
+            raise FileNotFoundError(f"There is no image {str(path)!r}: check `input`.")
+        inside = path.relative_to(root) if root else Path(path.name)
+        name = str(inside)[: len(str(inside)) - len(image_suffix(path) or path.suffix)]
+        if name in items:
+            raise ValueError(
+                f"The results of {items[name]['image']!r} and {str(path)!r} would have the same name: rename one, or "
+                "segment them into different folders."
+            )
+        items[name] = {"image": str(path), "name": name}
+    return list(items.values())
+
+
+class ReadableImages(IterableDataset):
+    """
+    Data set of images to segment that leaves out those that cannot be read, and says which and why.
+
+    To be loaded in the main process (``num_workers=0``), where :py:meth:`finish` is called at the end.
+
+    Args:
+        data: items with ``image``, the path, as :py:func:`inference_datalist` gives them.
+        transform: transform that loads them.
+
+    Example:
+        >>> import logging, os, tempfile
+        >>> from monai.transforms import LoadImaged
+        >>> from monai_sscm.data import PictureReader, ReadableImages, inference_datalist, write_vessel_phantoms
+        >>> folder = tempfile.mkdtemp()
+        >>> write_vessel_phantoms(folder, num_train=1, num_val=0, num_test=0, size=32)
+        >>> with open(folder + "/images/cut_off.png", "wb") as file:
+        ...     _ = file.write(b"this is no picture")
+        >>> images = ReadableImages(inference_datalist(folder + "/images"), LoadImaged("image", reader=PictureReader))
+        >>> logging.disable()
+        >>> [item["name"] for item in images], [os.path.basename(path) for path in images.unreadable]
+        (['phantom_01'], ['cut_off.png'])
+        >>> logging.disable(logging.NOTSET)
+    """
+
+    def __init__(self, data: Sequence[dict[str, Any]], transform: Any) -> None:
+        super().__init__(data, transform)
+        self.unreadable: dict[str, str] = {}
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        if not self.data:
+            raise ValueError("There is nothing to segment: set `input` to an image, a folder or a list of images.")
+        self.unreadable = {}
+        for item in self.data:
+            try:
+                loaded = self.transform(item)
+            except Exception as e:  # any reader's and any transform's
+                self.unreadable[item["image"]] = " ".join(str(reason(e)).split())[:500]
+                _logger.error(f"{item['image']!r} is left out: {self.unreadable[item['image']]}")
+                continue
+            yield loaded
+
+    def finish(self) -> None:
+        """
+        End the process with status 1 if an image was left out.
+
+        Raises:
+            SystemExit: then, with a message that names every one.
+        """
+        if self.unreadable:
+            files = "\n".join(f"  {path}: {why}" for path, why in self.unreadable.items())
+            raise SystemExit(f"{len(self.unreadable)} of {len(self.data)} images were left out:\n{files}")

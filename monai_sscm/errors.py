@@ -1,0 +1,79 @@
+# Copyright (c) monai_sscm contributors
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#     http://www.apache.org/licenses/LICENSE-2.0
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""Errors for people: one sentence instead of the layers it came through."""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+from pathlib import Path
+from types import TracebackType
+
+from monai.utils.misc import MONAIEnvVars
+
+__all__ = ["plain_errors", "reason"]
+
+_PACKAGE = str(Path(__file__).parent) + os.sep
+
+
+def reason(error: BaseException) -> BaseException:
+    """
+    What an exception comes down to: the first in its chain of causes that this package raised, else the last.
+
+    MONAI wraps what happens in a transform or in building a component into exceptions of its own, one around the other.
+
+    Args:
+        error: exception as it was caught.
+
+    Example:
+        >>> from monai.transforms import Compose
+        >>> from monai_sscm.data import PictureReader
+        >>> from monai_sscm.errors import reason
+        >>> try:
+        ...     Compose([PictureReader().get_data])("missing.png")
+        ... except RuntimeError as error:
+        ...     print(type(error).__name__, "from", reason(error))
+        RuntimeError from There is no picture 'missing.png': check its name.
+    """
+    chain = [error]
+    while True:
+        last = chain[-1]
+        cause = last.__cause__ or (None if last.__suppress_context__ else last.__context__)
+        if cause is None:
+            break
+        chain.append(cause)
+    return next((e for e in chain if _is_ours(e)), chain[-1])
+
+
+def plain_errors() -> None:
+    """
+    From now on, let an error that ends the process and that this package foresaw print its sentence, and no traceback.
+
+    For the bundles, whose users type commands; with ``MONAI_DEBUG=1`` in the environment the traceback is printed too.
+    Other errors are printed as always.
+    """
+    sys.excepthook = _print_error
+
+
+def _print_error(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    cause = reason(error)
+    foreseen = isinstance(cause, (ValueError, OSError)) and _is_ours(cause)
+    if not foreseen or MONAIEnvVars.debug():
+        sys.__excepthook__(kind, error, trace)
+    if foreseen:
+        print(f"Error: {cause}", file=sys.stderr)
+
+
+def _is_ours(error: BaseException) -> bool:
+    frames = traceback.extract_tb(error.__traceback__)
+    return bool(frames) and frames[-1].filename.startswith(_PACKAGE)

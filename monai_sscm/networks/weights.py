@@ -1,0 +1,79 @@
+# Copyright (c) monai_sscm contributors
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#     http://www.apache.org/licenses/LICENSE-2.0
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""Weights from a checkpoint, with an answer for every file that is none."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from .teacher import unwrap
+
+__all__ = ["load_weights"]
+
+
+def load_weights(network: nn.Module, path: str | Path, weights: str = "teacher") -> None:
+    """
+    Load a network's weights from a checkpoint of a training, or from a file that holds them alone.
+
+    Args:
+        network: network to load them into.
+        path: ``last.pt`` or ``best.pt`` of a training, see :py:class:`monai_sscm.handlers.CheckpointHandler`, or a
+            plain ``state_dict`` such as a bundle's ``models/model.pt``, which is a teacher's.
+        weights: ``"teacher"`` or ``"student"``.
+
+    Raises:
+        FileNotFoundError: when there is no such file.
+        ValueError: when the file is damaged, holds other things than weights, or those of another network.
+
+    Example:
+        >>> import tempfile
+        >>> import torch
+        >>> from torch import nn
+        >>> from monai_sscm.networks import load_weights
+        >>> path = tempfile.mkdtemp() + "/model.pt"
+        >>> torch.save(nn.Linear(2, 1).state_dict(), path)
+        >>> load_weights(nn.Linear(2, 1), path)
+        >>> load_weights(nn.Linear(3, 1), path)  # doctest: +ELLIPSIS
+        Traceback (most recent call last):
+        ValueError: The weights in ... are of another network: ...
+    """
+    if weights not in ("teacher", "student"):
+        raise ValueError(f"`weights` must be 'teacher' or 'student', got {weights!r}.")
+    if not Path(path).is_file():
+        raise FileNotFoundError(f"There is no checkpoint {str(path)!r}: train first, or set `checkpoint` to a file.")
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as e:  # a damaged or foreign file can fail in any way
+        raise ValueError(
+            f"The checkpoint {str(path)!r} cannot be read: it is damaged, or was not saved by PyTorch as plain "
+            f"weights. Use another, or train again ({type(e).__name__})."
+        ) from e
+    if not isinstance(state, Mapping):
+        raise ValueError(f"The checkpoint {str(path)!r} holds a {type(state).__name__} and no weights: use another.")
+    if weights in state:
+        state = state[weights]
+    elif not all(isinstance(value, torch.Tensor) for value in state.values()):
+        raise ValueError(f"The checkpoint {str(path)!r} holds {list(state)[:5]} and no {weights}: use another.")
+    elif weights == "student":
+        raise ValueError(f"The file {str(path)!r} holds one network only, the teacher: set `weights` to 'teacher'.")
+    try:
+        unwrap(network).load_state_dict(state)
+    except Exception as e:
+        reason = " ".join(str(e).split())
+        raise ValueError(
+            f"The weights in {str(path)!r} are of another network: use the network, `in_channels` and `class_names` "
+            f"that they were trained with ({reason[:300]})."
+        ) from e

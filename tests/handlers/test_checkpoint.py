@@ -1,0 +1,236 @@
+# Copyright (c) monai_sscm contributors
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#     http://www.apache.org/licenses/LICENSE-2.0
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+from __future__ import annotations
+
+import os
+import signal
+from pathlib import Path
+
+import pytest
+import torch
+from ignite.engine import Events
+from monai.engines import SupervisedEvaluator
+from torch import nn
+
+from monai_sscm.handlers import CheckpointHandler, check_writable, save_checkpoint
+from tests.engines.test_trainer import make_batches, make_network, make_trainer
+
+
+class Score:
+    """A stand-in for an evaluator, whose scores are given."""
+
+    def __init__(self, scores: list[float]) -> None:
+        self.scores = scores
+        self.engine = SupervisedEvaluator("cpu", [{"image": torch.zeros(1, 1, 8, 8)}], nn.Identity())
+
+    def validate(self, trainer) -> None:
+        state = self.engine.state
+        score = self.scores[trainer.state.epoch - 1]
+        state.epoch = trainer.state.epoch
+        if score > state.best_metric:
+            state.best_metric, state.best_metric_epoch = score, state.epoch
+        self.engine.fire_event(Events.COMPLETED)
+
+
+def make(folder: Path, epochs: int = 3, resume: bool = False, scores: list[float] | None = None, **kwargs):
+    network = kwargs.pop("network", None) or make_network()
+    optimizer = torch.optim.AdamW(network.parameters(), 1e-2)
+    trainer = make_trainer(make_batches(4), network, optimizer=optimizer, max_epochs=epochs, **kwargs)
+    score = Score(scores or [0.1, 0.2, 0.3, 0.4][:epochs])
+    trainer.add_event_handler(Events.EPOCH_COMPLETED, score.validate)
+    handler = CheckpointHandler(folder, {"optimizer": optimizer}, score.engine, resume)
+    handler.attach(trainer)
+    return trainer, handler
+
+
+def test_save_checkpoint_is_whole_or_not_there(tmp_path, monkeypatch):
+    save_checkpoint({"x": torch.ones(3)}, tmp_path / "a.pt")
+    save_checkpoint({"x": torch.zeros(3)}, tmp_path / "a.pt", previous=tmp_path / "b.pt")
+    assert sorted(os.listdir(tmp_path)) == ["a.pt", "b.pt"]
+    assert torch.load(tmp_path / "a.pt")["x"].sum() == 0 and torch.load(tmp_path / "b.pt")["x"].sum() == 3
+
+    def disk_full(*args):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", disk_full)
+    with pytest.raises(OSError, match="No space left"):
+        save_checkpoint({"x": torch.full((3,), 7.0)}, tmp_path / "a.pt", previous=tmp_path / "b.pt")
+    assert sorted(os.listdir(tmp_path)) == ["a.pt", "b.pt"]
+    assert torch.load(tmp_path / "a.pt")["x"].sum() == 0 and torch.load(tmp_path / "b.pt")["x"].sum() == 3
+
+
+def test_check_writable(tmp_path):
+    assert check_writable(tmp_path / "a" / "b") == str(tmp_path / "a" / "b")
+    assert os.listdir(tmp_path / "a" / "b") == []
+    (tmp_path / "file").touch()
+    with pytest.raises(OSError, match=r"file/run' cannot be written to .* set `output_dir`"):
+        check_writable(tmp_path / "file" / "run")
+    with pytest.raises(OSError, match="cannot be written to"):
+        CheckpointHandler(tmp_path / "file", {})
+
+
+def test_files_and_their_contents(tmp_path):
+    trainer, _ = make(tmp_path, scores=[0.3, 0.5, 0.4])
+    at_best = {}
+    trainer.add_event_handler(
+        Events.EPOCH_COMPLETED(once=2),
+        lambda: at_best.update({k: v.clone() for k, v in trainer.teacher.state_dict().items()}),
+    )
+    trainer.run()
+    assert sorted(os.listdir(tmp_path)) == ["best.pt", "last.pt", "previous.pt"]
+    last, previous, best = (torch.load(tmp_path / f"{n}.pt", weights_only=True) for n in ("last", "previous", "best"))
+    assert set(last) == {"student", "teacher", "optimizer", "trainer", "evaluator"} and set(best) == {
+        "student",
+        "teacher",
+    }
+    assert last["trainer"]["iteration"] == 12 and previous["trainer"]["iteration"] == 8
+    assert last["evaluator"] == {"best_metric": 0.5, "best_metric_epoch": 2}
+    for name, value in trainer.teacher.state_dict().items():
+        assert torch.equal(last["teacher"][name], value)
+        assert torch.equal(best["teacher"][name], at_best[name])
+
+
+def test_a_worse_epoch_after_resume_does_not_replace_the_best(tmp_path):
+    trainer, _ = make(tmp_path, scores=[0.3, 0.9, 0.4, 0.5], epochs=4)
+    trainer.add_event_handler(Events.EPOCH_COMPLETED(once=2), lambda e: e.terminate())
+    trainer.run()
+    best = (tmp_path / "best.pt").read_bytes()
+    trainer, handler = make(tmp_path, scores=[0.3, 0.9, 0.4, 0.5], epochs=4, resume=True)
+    trainer.run()
+    assert trainer.state.iteration == 16 and handler.evaluator.state.best_metric == 0.9
+    assert (tmp_path / "best.pt").read_bytes() == best
+
+
+def test_resume_takes_the_newest_that_is_good(tmp_path, caplog):
+    trainer, _ = make(tmp_path)
+    trainer.run()
+    whole = (tmp_path / "last.pt").read_bytes()
+    expected = {k: v.clone() for k, v in trainer.network.state_dict().items()}
+    for damage in (whole[: len(whole) // 2], b"", b"no checkpoint at all", whole[:-1000] + b"\0" * 1000):
+        (tmp_path / "last.pt").write_bytes(damage)
+        trainer, _ = make(tmp_path, resume=True)
+        epochs: list[int] = []
+        trainer.add_event_handler(Events.EPOCH_STARTED, lambda e: epochs.append(e.state.epoch))
+        trainer.run()
+        assert epochs == [3] and "last.pt' is damaged" in caplog.text
+        for name, value in trainer.network.state_dict().items():
+            assert torch.equal(value, expected[name])
+        assert sorted(os.listdir(tmp_path)) == ["best.pt", "last.damaged", "last.pt", "previous.pt"]
+        assert torch.load(tmp_path / "previous.pt", weights_only=True)["trainer"]["iteration"] == 8
+    (tmp_path / "last.pt").write_bytes(b"")
+    (tmp_path / "previous.pt").write_bytes(b"")
+    with pytest.raises(
+        ValueError, match=r"No checkpoint in .* can be read \(last.pt, previous.pt\): leave out --resume"
+    ):
+        make(tmp_path, resume=True)[0].run()
+
+
+def test_resume_where_there_is_nothing_starts_from_the_beginning(tmp_path):
+    trainer, _ = make(tmp_path / "new", resume=True)
+    trainer.run()
+    assert trainer.state.iteration == 12 and (tmp_path / "new" / "last.pt").is_file()
+
+
+def test_resume_of_a_finished_training_changes_nothing(tmp_path):
+    make(tmp_path)[0].run()
+    before = (tmp_path / "last.pt").read_bytes()
+    trainer, _ = make(tmp_path, resume=True)
+    trainer.run()
+    assert trainer.state.iteration == 12 and (tmp_path / "last.pt").read_bytes() == before
+
+
+def test_an_earlier_training_is_not_replaced_without_a_word(tmp_path, caplog):
+    make(tmp_path)[0].run()
+    assert "holds an earlier training" not in caplog.text
+    make(tmp_path)[0].run()
+    assert "holds an earlier training" in caplog.text and "--resume true" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"epochs": 5}, "training with max_epochs=3, this one has max_epochs=5"),
+        ({"seed": 7}, "training with seed=0, this one has seed=7"),
+    ],
+)
+def test_resume_with_other_settings_is_refused(tmp_path, change, message):
+    make(tmp_path)[0].run()
+    with pytest.raises(ValueError, match=message):
+        make(tmp_path, resume=True, **change)[0].run()
+
+
+def test_resume_with_another_network_is_refused(tmp_path):
+    make(tmp_path)[0].run()
+    with pytest.raises(ValueError, match=r"The student in the checkpoint .*last.pt' is not of this training's network"):
+        make(tmp_path, resume=True, network=make_network(norm="batch"))[0].run()
+
+
+@pytest.mark.parametrize("state", [{"a": torch.ones(2)}, [1, 2], {"student": {}, "teacher": {}}])
+def test_resume_from_a_foreign_checkpoint_is_refused(tmp_path, state):
+    torch.save(state, tmp_path / "last.pt")
+    with pytest.raises(ValueError, match=r"last.pt' has no .*: it was not saved by a training"):
+        make(tmp_path, resume=True)[0].run()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("accumulation", [1, 3])
+def test_a_signal_saves_and_stops_at_a_step(tmp_path, capsys, number, accumulation):
+    before = signal.getsignal(number)
+    trainer, handler = make(tmp_path, accumulation_steps=accumulation)
+    trainer.add_event_handler(Events.ITERATION_STARTED(once=5), lambda: os.kill(os.getpid(), number))
+    trainer.run()
+    stopped_at = 5 if accumulation == 1 else 7  # 5, 6 and 7 share a step
+    assert trainer.state.iteration == stopped_at and signal.getsignal(number) is before
+    assert torch.load(tmp_path / "last.pt", weights_only=True)["trainer"]["iteration"] == stopped_at
+    with pytest.raises(SystemExit) as stopped:
+        handler.leave()
+    assert stopped.value.code == 128 + number
+    last_line = capsys.readouterr().err.splitlines()[-1]
+    assert last_line.startswith(f"Stopped by {signal.Signals(number).name} after iteration {stopped_at}, saved to")
+    assert "--resume true" in last_line
+
+
+def test_a_signal_in_the_last_step_of_an_epoch_waits_for_the_validation(tmp_path):
+    trainer, _ = make(tmp_path)
+    trainer.add_event_handler(Events.ITERATION_STARTED(once=4), lambda: os.kill(os.getpid(), signal.SIGTERM))
+    trainer.run()
+    assert trainer.state.iteration == 4
+    state = torch.load(tmp_path / "last.pt", weights_only=True)
+    assert state["trainer"]["iteration"] == 4 and state["evaluator"]["best_metric_epoch"] == 1
+
+
+def test_a_second_signal_stops_at_once(tmp_path):
+    trainer, _ = make(tmp_path)
+
+    def twice() -> None:
+        os.kill(os.getpid(), signal.SIGINT)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    trainer.add_event_handler(Events.ITERATION_STARTED(once=6), twice)
+    with pytest.raises(KeyboardInterrupt):
+        trainer.run()
+    assert torch.load(tmp_path / "last.pt", weights_only=True)["trainer"]["iteration"] == 4
+
+
+def test_an_error_leaves_the_last_checkpoint_and_the_signals_as_they_were(tmp_path):
+    before = signal.getsignal(signal.SIGTERM)
+    trainer, handler = make(tmp_path)
+
+    def fail() -> None:
+        raise ZeroDivisionError
+
+    trainer.add_event_handler(Events.ITERATION_STARTED(once=6), fail)
+    with pytest.raises(ZeroDivisionError):
+        trainer.run()
+    assert signal.getsignal(signal.SIGTERM) is before
+    assert torch.load(tmp_path / "last.pt", weights_only=True)["trainer"]["iteration"] == 4
+    handler.leave()  # nothing to do: no signal came
