@@ -1,0 +1,140 @@
+# Copyright (c) monai_sscm contributors
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#     http://www.apache.org/licenses/LICENSE-2.0
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""What MONAI and its model zoo ask of a bundle; MONAI's commands are run by ``.ci/bundles``."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+from monai.bundle import create_workflow
+
+from monai_sscm import bundle
+from monai_sscm.data import write_vessel_phantoms
+
+ROOT = Path(__file__).parents[2]
+BUNDLES = sorted(path.parent.parent for path in (ROOT / "bundles").glob("*/configs/metadata.json"))
+CONFIGS = ROOT / "bundles" / "chase_vessel_segmentation" / "configs"
+
+
+@pytest.fixture(scope="module")
+def phantoms(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("phantoms")
+    write_vessel_phantoms(folder, num_train=4, num_val=2, num_test=3, size=64)
+    return folder
+
+
+@pytest.mark.parametrize("path", BUNDLES, ids=lambda path: path.name)
+def test_model_zoo_rules(path):
+    files = {str(p.relative_to(path)) for p in path.rglob("*") if p.is_file()}
+    wanted = {"LICENSE", "docs/README.md", "docs/data_license.txt", "configs/logging.conf", "configs/metadata.json"}
+    wanted |= {f"configs/{name}.yaml" for name in ("train", "evaluate", "inference")}
+    wanted |= {"configs/multi_gpu_train.yaml", "configs/multi_gpu_evaluate.yaml", "models/model.pt"}
+    assert wanted <= files
+    assert all(p.stat().st_size <= 25 * 2**20 for p in path.rglob("*") if p.is_file())
+    metadata = json.loads((path / "configs" / "metadata.json").read_text())
+    assert metadata["version"] in metadata["changelog"]
+    for name in files:
+        if Path(name).suffix in {".yaml", ".json", ".md", ".txt", ".conf"}:
+            text = (path / name).read_text()
+            assert not any(personal in text for personal in ("/home/", "/root/", "/Users/", "C:\\")), name
+
+
+@pytest.mark.parametrize("path", BUNDLES, ids=lambda path: path.name)
+def test_metadata_names_the_versions_of_the_constraints(path):
+    metadata = json.loads((path / "configs" / "metadata.json").read_text())
+    lines = [line.split("#")[0].strip() for line in (ROOT / "constraints.txt").read_text().splitlines()]
+    pins = dict(line.split(";")[0].strip().split("==") for line in lines if "==" in line and "< '3.11'" not in line)
+    pins = {name.lower(): version.strip() for name, version in pins.items()}
+    named = {
+        "monai": metadata["monai_version"],
+        "torch": metadata["pytorch_version"],
+        "numpy": metadata["numpy_version"],
+    }
+    named |= metadata["required_packages_version"]
+    assert named.pop("monai_sscm") == metadata["version"]
+    assert named == {name: pins[name] for name in named}
+
+
+@pytest.mark.parametrize(
+    ("kind", "configs"),
+    [("train", ["train"]), ("evaluation", ["train", "evaluate"]), ("inference", ["inference"])],
+)
+def test_no_property_is_missing(phantoms, tmp_path, kind, configs):
+    files = [str(CONFIGS / f"{name}.yaml") for name in configs]
+    values = {"output_dir": str(tmp_path)} | ({} if kind == "inference" else {"dataset_dir": str(phantoms)})
+    workflow = create_workflow(
+        workflow_type=kind, config_file=files, meta_file=str(CONFIGS / "metadata.json"), logging_file=False, **values
+    )
+    assert workflow.check_properties() == []
+    assert workflow.device.type in ("cpu", "cuda") and workflow.version == "0.2.0"
+
+
+def test_training_and_inference_share_the_network():
+    train, inference = (yaml.safe_load((CONFIGS / f"{name}.yaml").read_text()) for name in ("train", "inference"))
+    for name in ("in_channels", "class_names", "zoom", "patch_size"):
+        assert train[name] == inference[name], name
+    network = {**train["network_def"], "out_channels": inference["network_def"]["out_channels"]}
+    assert network == inference["network_def"]
+
+
+def test_bundles_are_found_and_copied(tmp_path):
+    assert [path.name for path in BUNDLES] == bundle.bundle_names()
+    assert Path(bundle.find_bundle("chase_vessel_segmentation")).samefile(CONFIGS.parent)
+    copy = Path(bundle.copy_bundle("chase_vessel_segmentation", tmp_path / "mine"))
+    assert {p.name for p in (copy / "configs").iterdir()} == {p.name for p in CONFIGS.iterdir()}
+    assert (copy / "models" / "model.pt").is_file()
+    with pytest.raises(FileExistsError, match="mine' exists"):
+        bundle.copy_bundle("chase_vessel_segmentation", tmp_path / "mine")
+    with pytest.raises(ValueError, match="There is no bundle 'chase': choose one of chase_vessel_segmentation"):
+        bundle.find_bundle("chase")
+
+
+@pytest.mark.parametrize("method", [[], ["classmix"]])
+def test_torchrun_trains_and_evaluates(phantoms, tmp_path, method):
+    """Two processes on the CPU; the classes of an override file stay in force under the multi-process file."""
+
+    def torchrun(*names: str, **values) -> subprocess.CompletedProcess:
+        files = [str(CONFIGS / f"{name}.yaml") for name in names]
+        command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]
+        command += ["-m", "monai.bundle", "run", "--config_file", str(files)]
+        values = {"dataset_dir": phantoms, "output_dir": tmp_path, "zoom": 1.0, "patch_size": [32, 32], **values}
+        for key, value in values.items():
+            command += [f"--{key}", str(value)]
+        environment = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
+        return subprocess.run(command, capture_output=True, text=True, timeout=240, env=environment)
+
+    short = {"max_epochs": 2, "epoch_length": 4, "val_interval": 1, "adversarial_interval": 2}
+    trained = torchrun("train", *method, "multi_gpu_train", **short)
+    assert trained.returncode == 0, trained.stderr[-3000:]
+    assert trained.stdout.count("Key metric: mean_iou best value") == 2  # one process speaks, at two validations
+    state = torch.load(tmp_path / "last.pt", weights_only=True)
+    assert state["trainer"]["iteration"] == 8 and ("discriminator" in state["trainer"]) == (not method)
+    assert len(list(tmp_path.glob("events.out.tfevents.*"))) == 1
+    resumed = torchrun("train", *method, "multi_gpu_train", resume="true", **short)
+    assert resumed.returncode == 0 and "after iteration 8" in resumed.stdout, resumed.stderr[-3000:]
+
+    scores = []
+    for names in (("multi_gpu_evaluate",), ()):
+        run = torchrun("train", "evaluate", *names, part="test", evaluation_dir=tmp_path / f"scores_{len(names)}")
+        assert run.returncode == 0, run.stderr[-3000:]
+        with open(tmp_path / f"scores_{len(names)}" / "metrics.csv") as file:
+            scores.append({row[0]: float(row[1]) for row in csv.reader(file)})
+    # three images over two processes, or each on its own: the same figures
+    assert scores[0] == pytest.approx(scores[1], abs=1e-6) and 0 < scores[0]["mean_iou"] < 1
