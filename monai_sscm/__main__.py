@@ -13,14 +13,67 @@
 
 from __future__ import annotations
 
-import fire
+import argparse
 
-from monai_sscm.data import write_vessel_phantoms
+from monai_sscm.bundle import bundle_names, copy_bundle, find_bundle
+from monai_sscm.data import CHASE_DB1_URL, prepare_chase_db1, write_vessel_phantoms
+from monai_sscm.demo import demo
+from monai_sscm.errors import plain_errors
+
+
+def parser() -> argparse.ArgumentParser:
+    """The commands and what they take."""
+    top = argparse.ArgumentParser("python -m monai_sscm", description="Semi-supervised segmentation for MONAI.")
+    commands = top.add_subparsers(dest="command", required=True, metavar="command")
+
+    def command(name: str, text: str) -> argparse.ArgumentParser:
+        return commands.add_parser(
+            name, help=text, description=text, formatter_class=argparse.ArgumentDefaultsHelpFormatter
+        )
+
+    p = command("demo", "train two methods for a few minutes, and show a table and a picture")
+    p.add_argument(
+        "--dataset_dir", help="folder of CHASE_DB1, or of photographs laid out like it; else procedural images"
+    )
+    p.add_argument("--output_dir", default="runs/demo", help="folder for the results")
+    p.add_argument("--max_epochs", type=int, default=8, help="epochs of 50 steps for each method")
+
+    p = command("prepare", "bring a public data set into the folders that a bundle reads, and check it")
+    p.add_argument("dataset", choices=["chase_db1"])
+    p.add_argument(
+        "--from", dest="source", metavar="ZIP_OR_FOLDER", help="what you have already; else it is downloaded"
+    )
+    p.add_argument("--output_dir", default="data/chase_db1", help="folder to write to")
+    p.add_argument("--url", default=CHASE_DB1_URL, help="where it is downloaded from")
+
+    p = command("bundle", "print the folder of a shipped bundle, or copy it to change it")
+    p.add_argument("name", choices=bundle_names())
+    p.add_argument("--to", metavar="FOLDER", help="folder that becomes the copy")
+
+    p = command("phantoms", "write procedural fundus photographs with exact masks, to try things out")
+    p.add_argument("output_dir", help="folder to write to")
+    p.add_argument("--num_train", type=int, default=12, help="images for training")
+    p.add_argument("--num_val", type=int, default=2, help="images for validation")
+    p.add_argument("--num_test", type=int, default=2, help="images for testing")
+    p.add_argument("--size", type=int, default=256, help="height and width in pixels")
+    p.add_argument("--seed", type=int, default=0, help="seed of the first image")
+    return top
 
 
 def main() -> None:
     """Run one of the commands."""
-    fire.Fire({"phantoms": write_vessel_phantoms}, name="python -m monai_sscm")
+    plain_errors()
+    values = vars(parser().parse_args())
+    name = values.pop("command")
+    if name == "demo":
+        demo(**values)
+    elif name == "prepare":
+        values.pop("dataset")
+        print(prepare_chase_db1(**values))
+    elif name == "bundle":
+        print(find_bundle(values["name"]) if values["to"] is None else copy_bundle(values["name"], values["to"]))
+    else:
+        write_vessel_phantoms(**values)
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import os
 import sys
+import threading
 import traceback
 from pathlib import Path
 from types import TracebackType
@@ -66,6 +67,10 @@ def plain_errors() -> None:
 
 
 def _print_error(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    for thread in threading.enumerate():
+        # a process that ends under threads that still load other images would abort, with another exit status
+        if thread is not threading.current_thread():
+            thread.join(timeout=1)
     cause = reason(error)
     foreseen = isinstance(cause, (ValueError, OSError)) and _is_ours(cause)
     if not foreseen or MONAIEnvVars.debug():

@@ -15,15 +15,18 @@ from .datalist import CHASE_DB1_SPLIT, chase_db1_datalist, select_labeled, semi_
 from .inputs import ReadableImages, inference_datalist
 from .loader import SemiSupervisedLoader
 from .phantoms import vessel_phantom, write_vessel_phantoms
+from .prepare import CHASE_DB1_URL, prepare_chase_db1
 from .reader import PictureReader
 
 __all__ = [
     "CHASE_DB1_SPLIT",
+    "CHASE_DB1_URL",
     "PictureReader",
     "ReadableImages",
     "SemiSupervisedLoader",
     "chase_db1_datalist",
     "inference_datalist",
+    "prepare_chase_db1",
     "select_labeled",
     "semi_supervised_datalist",
     "vessel_phantom",

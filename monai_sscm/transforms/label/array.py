@@ -79,9 +79,10 @@ class MaskToIndex(Transform):
         wrong = values[(values < 0) | (values >= self.num_classes) | (values != values.round())]
         if len(wrong):
             hint = " Masks of 0 and 255 are read as two classes only." if 255 in wrong.tolist() else ""
+            found = [int(v) if float(v).is_integer() else v for v in wrong[:5].tolist()]
             raise ValueError(
-                f"{name} has the values {wrong[:5].tolist()}, but with num_classes={self.num_classes} every pixel must "
-                f"be a class index from 0 to {self.num_classes - 1}.{hint}"
+                f"{name} has the values {found}, but with num_classes={self.num_classes} every pixel must be a class "
+                f"index from 0 to {self.num_classes - 1}.{hint}"
             )
         out: NdarrayOrTensor = convert_to_dst_type(x, dst=mask, dtype=self.dtype)[0]
         return out

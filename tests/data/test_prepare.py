@@ -1,0 +1,157 @@
+# Copyright (c) monai_sscm contributors
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#     http://www.apache.org/licenses/LICENSE-2.0
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+from __future__ import annotations
+
+import functools
+import http.server
+import os
+import shutil
+import threading
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from monai_sscm.data import CHASE_DB1_SPLIT, chase_db1_datalist, prepare_chase_db1
+from monai_sscm.data import prepare as module
+
+NAMES = [name for part in CHASE_DB1_SPLIT.values() for name in part]
+FILES = [f"{name}{end}" for name in NAMES for end in (".jpg", "_1stHO.png", "_2ndHO.png")]
+
+
+@pytest.fixture
+def published(tmp_path, monkeypatch) -> Path:
+    """A zip with files of the published names, and checksums that fit them."""
+    import hashlib
+
+    digests = []
+    with zipfile.ZipFile(tmp_path / "CHASEDB1.zip", "w") as archive:
+        for name in FILES:
+            archive.writestr(name, f"content of {name}")
+            digests.append(f"{hashlib.sha256(f'content of {name}'.encode()).hexdigest()}  {name}\n")
+    (tmp_path / "digests").write_text("".join(digests))
+    monkeypatch.setattr(module, "_CHASE_DB1_SHA256", tmp_path / "digests")
+    return tmp_path / "CHASEDB1.zip"
+
+
+class Server(http.server.SimpleHTTPRequestHandler):
+    """Serves a folder; ``lying.zip`` promises more bytes than come."""
+
+    def do_GET(self) -> None:
+        if self.path.endswith("lying.zip"):
+            self.send_response(200)
+            self.send_header("Content-Length", "100000")
+            self.end_headers()
+            self.wfile.write(b"only this")
+        else:
+            super().do_GET()
+
+    def log_message(self, *args) -> None:
+        pass
+
+
+@pytest.fixture
+def url(published):
+    server = http.server.ThreadingHTTPServer(
+        ("127.0.0.1", 0), functools.partial(Server, directory=str(published.parent))
+    )
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+
+
+def assert_laid_out(folder: Path) -> None:
+    assert sorted(os.listdir(folder)) == ["images", "labels", "labels_2nd_observer"]
+    assert len(list(folder.rglob("*.*"))) == 84
+    assert (folder / "labels" / "Image_01L_1stHO.png").read_text() == "content of Image_01L_1stHO.png"
+    assert {part: len(items) for part, items in chase_db1_datalist(folder, 2).items()} == {
+        "labeled": 2,
+        "unlabeled": 14,
+        "val": 4,
+        "test": 8,
+    }
+
+
+def test_from_a_server(published, url, tmp_path):
+    assert prepare_chase_db1(tmp_path / "data" / "chase", url=f"{url}/CHASEDB1.zip") == str(tmp_path / "data" / "chase")
+    assert_laid_out(tmp_path / "data" / "chase")
+    assert os.listdir(tmp_path / "data") == ["chase"]  # nothing else is left
+
+
+def test_from_a_zip_and_from_a_folder(published, tmp_path):
+    assert_laid_out(Path(prepare_chase_db1(tmp_path / "a", published)))
+    shutil.unpack_archive(published, tmp_path / "unpacked" / "deep" / "down")
+    (tmp_path / "unpacked" / "notes.txt").touch()
+    assert_laid_out(Path(prepare_chase_db1(tmp_path / "b", tmp_path / "unpacked")))
+    assert_laid_out(Path(prepare_chase_db1(tmp_path / "c", tmp_path / "a")))  # its own layout is a source too
+
+
+@pytest.mark.parametrize(
+    ("path", "message"),
+    [
+        ("nowhere.zip", "cannot be downloaded .*404.* give it with --from"),
+        ("lying.zip", "was cut off after 9 of 100000"),
+    ],
+)
+def test_downloads_that_fail(published, url, tmp_path, path, message):
+    with pytest.raises(OSError, match=message):
+        prepare_chase_db1(tmp_path / "data" / "chase", url=f"{url}/{path}")
+    assert os.listdir(tmp_path / "data") == []
+
+
+def test_a_server_that_is_not_there(published, tmp_path):
+    with pytest.raises(OSError, match="cannot be downloaded"):
+        prepare_chase_db1(tmp_path / "chase", url="http://127.0.0.1:9/CHASEDB1.zip")
+
+
+def test_a_changed_a_missing_and_a_broken_file(published, tmp_path):
+    shutil.unpack_archive(published, tmp_path / "unpacked")
+    (tmp_path / "unpacked" / "Image_03R.jpg").write_text("another picture")
+    with pytest.raises(ValueError, match=r"'Image_03R.jpg' of .* is not the published file \(its SHA-256 differs\)"):
+        prepare_chase_db1(tmp_path / "a", tmp_path / "unpacked")
+    (tmp_path / "unpacked" / "Image_03R.jpg").unlink()
+    with pytest.raises(ValueError, match="lacks 1 of the 84 files of CHASE_DB1, such as 'Image_03R.jpg'"):
+        prepare_chase_db1(tmp_path / "a", tmp_path / "unpacked")
+    whole = bytearray(published.read_bytes())
+    whole[whole.index(b"content of Image_05L.jpg")] ^= 1
+    (tmp_path / "flipped.zip").write_bytes(whole)
+    with pytest.raises(ValueError, match=r"'Image_05L.jpg' of .*flipped.zip' is not the published file"):
+        prepare_chase_db1(tmp_path / "a", tmp_path / "flipped.zip")
+    published.write_bytes(published.read_bytes()[:3000])
+    with pytest.raises(ValueError, match="is no zip file, or was cut off"):
+        prepare_chase_db1(tmp_path / "a", published)
+    with pytest.raises(FileNotFoundError, match="There is no .*nothing.zip'"):
+        prepare_chase_db1(tmp_path / "a", tmp_path / "nothing.zip")
+    assert not (tmp_path / "a").exists()
+
+
+def test_entries_that_would_leave_the_folder_stay_inside(published, tmp_path):
+    with zipfile.ZipFile(published, "a") as archive:
+        archive.writestr("../../evil.txt", "outside")
+        archive.writestr("/abs.txt", "outside")
+    before = {p.name for p in tmp_path.parent.iterdir()}
+    assert_laid_out(Path(prepare_chase_db1(tmp_path / "deep" / "a", published)))
+    assert {p.name for p in tmp_path.parent.iterdir()} == before and not list(tmp_path.rglob("evil.txt"))
+
+
+def test_a_folder_that_holds_something_is_left_alone(published, tmp_path):
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / "mine.txt").touch()
+    with pytest.raises(ValueError, match="is not empty"):
+        prepare_chase_db1(tmp_path / "a", published)
+    assert os.listdir(tmp_path / "a") == ["mine.txt"]
+
+
+def test_the_published_checksums_are_whole():
+    lines = module._CHASE_DB1_SHA256.read_text().splitlines()
+    assert sorted(line.split()[1] for line in lines) == sorted(FILES)
+    assert all(len(line.split()[0]) == 64 for line in lines)
