@@ -14,6 +14,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 
 from monai_sscm.bundle import bundle_names, copy_bundle, find_bundle
 from monai_sscm.data import CHASE_DB1_URL, prepare_chase_db1, write_vessel_phantoms
@@ -60,10 +61,14 @@ def parser() -> argparse.ArgumentParser:
     return top
 
 
-def main() -> None:
-    """Run one of the commands."""
-    plain_errors()
-    values = vars(parser().parse_args())
+def main(arguments: Sequence[str] | None = None) -> None:
+    """
+    Run one of the commands.
+
+    Args:
+        arguments: what would be typed; None takes what was.
+    """
+    values = vars(parser().parse_args(arguments))
     name = values.pop("command")
     if name == "demo":
         demo(**values)
@@ -77,4 +82,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    plain_errors()
     main()

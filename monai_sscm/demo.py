@@ -57,9 +57,6 @@ def demo(
         write_vessel_phantoms(dataset_dir, num_train=12, num_val=4, num_test=0)
         values["zoom"] = 1.0
     values["dataset_dir"] = str(dataset_dir)
-    for name in ("ignite", "monai"):  # the progress bars tell it
-        logging.getLogger(name).setLevel(logging.WARNING)
-
     configs = Path(find_bundle("chase_vessel_segmentation")) / "configs"
     scores: dict[str, dict[str, float]] = {}
     pictures: list[torch.Tensor] = []
@@ -67,11 +64,7 @@ def demo(
         values["output_dir"] = str(root / (overrides or ["supmix_sufd"])[0])
         print(f"{method}: {max_epochs * 50} steps", flush=True)
         for files in (["train", *overrides], ["train", *overrides, "evaluate"]):
-            paths = [str(configs / f"{name}.yaml") for name in files]
-            run = ConfigWorkflow(paths, workflow_type="train", logging_file=False, **values)
-            run.initialize()
-            run.run()
-            run.finalize()
+            run = _run([str(configs / f"{name}.yaml") for name in files], values)
         evaluator, dataset, inferer, network = (
             run.parser.get_parsed_content(name) for name in ("evaluator", "dataset", "inferer", "network")
         )
@@ -99,3 +92,16 @@ def demo(
     print("about which method is better. The results are in the README.")
     print(f"\nTable:   {root / 'table.md'}\nPicture: {root / 'overlay.png'} (photograph, truth, {', '.join(_METHODS)})")
     return scores
+
+
+def _run(configs: list[str], values: dict[str, Any]) -> ConfigWorkflow:
+    """Run a bundle's configuration as ``python -m monai.bundle run`` does, with the progress bar alone."""
+    logging.disable(logging.WARNING)
+    try:
+        run = ConfigWorkflow(configs, workflow_type="train", logging_file=False, **values)
+        run.initialize()
+        run.run()
+        run.finalize()
+    finally:
+        logging.disable(logging.NOTSET)
+    return run

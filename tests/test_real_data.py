@@ -23,6 +23,8 @@ from monai.bundle import ConfigWorkflow
 from benchmarks import hippocampus
 from monai_sscm.data import CHASE_DB1_SPLIT, chase_db1_datalist
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[1]
 DATA = Path(os.environ.get("MONAI_SSCM_TEST_DATA", ROOT.parent / "shared" / "data"))
 

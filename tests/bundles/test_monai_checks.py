@@ -106,6 +106,7 @@ def test_bundles_are_found_and_copied(tmp_path):
         bundle.find_bundle("chase")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", [[], ["classmix"]])
 def test_torchrun_trains_and_evaluates(phantoms, tmp_path, method):
     """Two processes on the CPU; the classes of an override file stay in force under the multi-process file."""

@@ -26,6 +26,8 @@ import torch
 
 from monai_sscm.data import write_vessel_phantoms
 
+pytestmark = pytest.mark.slow
+
 EPOCHS, EPOCH_LENGTH = 3, 4
 
 

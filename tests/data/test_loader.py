@@ -155,6 +155,7 @@ def loader_crops(loader: SemiSupervisedLoader) -> list[float]:
     return torch.cat([batch["image"] for batch in loader]).flatten().tolist()
 
 
+@pytest.mark.slow
 def test_ranks_share_each_order(tmp_path):
     multiprocessing.spawn(rank_main, args=(2, tmp_path), nprocs=2)
     got = [torch.load(tmp_path / f"{rank}.pt") for rank in range(2)]

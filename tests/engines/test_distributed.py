@@ -25,6 +25,8 @@ from monai_sscm.networks import FeatureDiscriminator
 from monai_sscm.transforms import RandStrongIntensity
 from tests.engines.test_trainer import make_batches, make_network, make_trainer, supmix
 
+pytestmark = pytest.mark.slow
+
 
 def rank_main(rank: int, world_size: int, folder: Path, norm: str) -> None:
     torch.set_num_threads(1)

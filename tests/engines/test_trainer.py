@@ -290,6 +290,7 @@ def class_content_loss(trainer: SemiSupervisedTrainer, steps: int) -> float:
     return sum(losses[-steps // 4 :]) / (steps // 4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("norm", ["instance", "batch"])
 def test_discriminator_cannot_learn_from_class_content_alone(norm):
     """
