@@ -10,13 +10,15 @@
 # limitations under the License.
 
 """
-Draw what is mixed, for the README, from phantoms.
+Draw the README's pictures: what is mixed, from phantoms, and what the shipped weights make of a photograph.
 
-    python benchmarks/picture.py
+    python benchmarks/picture.py --photograph data/chase_db1/images/Image_09L.jpg
 """
 
 from __future__ import annotations
 
+import argparse
+import tempfile
 from pathlib import Path
 
 import matplotlib
@@ -24,12 +26,35 @@ import matplotlib
 matplotlib.use("Agg")
 import torch
 from matplotlib import pyplot as plt
+from monai.bundle import ConfigWorkflow
+from PIL import Image
 
+from monai_sscm.bundle import find_bundle
 from monai_sscm.data import vessel_phantom
 from monai_sscm.transforms import RandStrongIntensity, SupervisedClassMix
 
+RESULTS = Path(__file__).parent / "results"
 
-def main() -> None:
+
+def draw_inference(photograph: str) -> None:
+    """The photograph and the same under its mask, at native size, by the shipped bundle."""
+    config = f"{find_bundle('chase_vessel_segmentation')}/configs/inference.yaml"
+    with tempfile.TemporaryDirectory() as folder:
+        values = {"input": photograph, "output_dir": folder, "save_overlays": True}
+        run = ConfigWorkflow(config, workflow_type="infer", logging_file=False, **values)
+        run.initialize()
+        run.run()
+        run.finalize()
+        pictures = [Image.open(photograph).convert("RGB"), Image.open(next(Path(folder).glob("*_overlay.png")))]
+        both = Image.new("RGB", (sum(p.width for p in pictures), pictures[0].height))
+        both.paste(pictures[0], (0, 0))
+        both.paste(pictures[1], (pictures[0].width, 0))
+    both.save(RESULTS / "inference.jpg", quality=85)
+
+
+def draw_supmix() -> None:
+    """Donor, receiver, mix and what the student sees."""
+
     def load(seed: int) -> tuple[torch.Tensor, torch.Tensor]:
         image, mask = (torch.as_tensor(x) for x in vessel_phantom(384, seed))
         return image.movedim(-1, 0)[:, 64:256, 96:288].float() / 255, mask[None, 64:256, 96:288]
@@ -55,11 +80,13 @@ def main() -> None:
         bottom.set_title(below, fontsize=10)
         top.axis("off")
         bottom.axis("off")
-    path = Path(__file__).parent / "results" / "supmix.png"
-    path.parent.mkdir(exist_ok=True)
-    figure.savefig(path, dpi=80)
-    print(path)
+    figure.savefig(RESULTS / "supmix.png", dpi=80)
 
 
 if __name__ == "__main__":
-    main()
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--photograph", help="photograph to segment; none leaves that picture as it is")
+    arguments = parser.parse_args()
+    draw_supmix()
+    if arguments.photograph:
+        draw_inference(arguments.photograph)

@@ -27,7 +27,7 @@ import torch
 from ignite.engine import Engine, Events
 from torch import distributed
 
-from monai_sscm.networks import unwrap
+from monai_sscm.networks import load_checkpoint, unwrap
 
 __all__ = ["CheckpointHandler", "check_writable", "save_checkpoint"]
 
@@ -190,6 +190,8 @@ class CheckpointHandler:
     def _start(self) -> None:
         if threading.current_thread() is threading.main_thread():
             self._handlers_before = {s: signal.signal(s, self._told) for s in _SIGNALS}
+        for half_written in self.save_dir.glob("*.pt.part"):
+            half_written.unlink(missing_ok=True)
         names = [self.save_dir / name for name in ("last.pt", "previous.pt")]
         found = [path for path in names if path.is_file()]
         if self.resume and found:
@@ -208,9 +210,9 @@ class CheckpointHandler:
         """Take up the first of the checkpoints that can be read."""
         for path in paths:
             try:
-                state = torch.load(path, map_location="cpu", weights_only=True)
-            except Exception as e:
-                _logger.warning(f"The checkpoint {str(path)!r} is damaged ({type(e).__name__}).")
+                state = load_checkpoint(path)
+            except (ValueError, FileNotFoundError) as e:
+                _logger.warning(f"{e} Looking for the one before it.")
                 continue
             break
         else:

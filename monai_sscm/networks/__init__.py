@@ -14,6 +14,14 @@ from __future__ import annotations
 from .discriminator import FeatureDiscriminator
 from .features import FeatureTap
 from .teacher import make_teacher, unwrap, update_teacher
-from .weights import load_weights
+from .weights import load_checkpoint, load_weights
 
-__all__ = ["FeatureDiscriminator", "FeatureTap", "load_weights", "make_teacher", "unwrap", "update_teacher"]
+__all__ = [
+    "FeatureDiscriminator",
+    "FeatureTap",
+    "load_checkpoint",
+    "load_weights",
+    "make_teacher",
+    "unwrap",
+    "update_teacher",
+]

@@ -13,15 +13,53 @@
 
 from __future__ import annotations
 
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
 
 from .teacher import unwrap
 
-__all__ = ["load_weights"]
+__all__ = ["load_checkpoint", "load_weights"]
+
+
+def load_checkpoint(path: str | Path) -> Any:
+    """
+    Read a checkpoint onto the CPU, if it is whole: ``torch.load`` alone takes a file in which bits have flipped.
+
+    Args:
+        path: file that ``torch.save`` wrote, of tensors and plain containers.
+
+    Raises:
+        FileNotFoundError: when there is no such file.
+        ValueError: when it is damaged, or holds more than tensors and plain containers.
+
+    Example:
+        >>> import tempfile
+        >>> import torch
+        >>> from monai_sscm.networks import load_checkpoint
+        >>> path = tempfile.mkdtemp() + "/a.pt"
+        >>> torch.save({"x": torch.ones(2)}, path)
+        >>> load_checkpoint(path)
+        {'x': tensor([1., 1.])}
+    """
+    if not Path(path).is_file():
+        raise FileNotFoundError(f"There is no checkpoint {str(path)!r}: train first, or set `checkpoint` to a file.")
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+        if zipfile.is_zipfile(path):
+            with zipfile.ZipFile(path) as archive:
+                if archive.testzip() is not None:
+                    raise ValueError("a checksum differs")
+    except Exception as e:  # a damaged or foreign file can fail in any way
+        raise ValueError(
+            f"The checkpoint {str(path)!r} cannot be read: it is damaged, or was not saved by PyTorch as plain "
+            f"weights. Use another, or train again ({type(e).__name__})."
+        ) from e
+    return state
 
 
 def load_weights(network: nn.Module, path: str | Path, weights: str = "teacher") -> None:
@@ -52,15 +90,7 @@ def load_weights(network: nn.Module, path: str | Path, weights: str = "teacher")
     """
     if weights not in ("teacher", "student"):
         raise ValueError(f"`weights` must be 'teacher' or 'student', got {weights!r}.")
-    if not Path(path).is_file():
-        raise FileNotFoundError(f"There is no checkpoint {str(path)!r}: train first, or set `checkpoint` to a file.")
-    try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as e:  # a damaged or foreign file can fail in any way
-        raise ValueError(
-            f"The checkpoint {str(path)!r} cannot be read: it is damaged, or was not saved by PyTorch as plain "
-            f"weights. Use another, or train again ({type(e).__name__})."
-        ) from e
+    state = load_checkpoint(path)
     if not isinstance(state, Mapping):
         raise ValueError(f"The checkpoint {str(path)!r} holds a {type(state).__name__} and no weights: use another.")
     if weights in state:

@@ -207,9 +207,16 @@ def test_an_output_folder_that_cannot_be_written_to(data):
         train(data)
 
 
+def flip_a_bit(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+
+
 BAD_CHECKPOINTS: dict[str, tuple[Callable[[Path], None], str]] = {
     "missing": (lambda path: path.unlink(), r"There is no checkpoint '.*last.pt': train first"),
     "corrupt": (lambda path: path.write_bytes(path.read_bytes()[:5000]), r"last.pt' cannot be read: it is damaged"),
+    "a flipped bit": (lambda path: flip_a_bit(path), r"last.pt' cannot be read: it is damaged"),
     "empty": (lambda path: path.write_bytes(b""), r"last.pt' cannot be read: it is damaged"),
     "foreign": (lambda path: torch.save({"epoch": 3, "net": {}}, path), r"holds \['epoch', 'net'\] and no teacher"),
     "a list": (lambda path: torch.save([1], path), r"holds a list and no weights"),

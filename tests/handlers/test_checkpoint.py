@@ -115,13 +115,15 @@ def test_resume_takes_the_newest_that_is_good(tmp_path, caplog):
     trainer.run()
     whole = (tmp_path / "last.pt").read_bytes()
     expected = {k: v.clone() for k, v in trainer.network.state_dict().items()}
-    for damage in (whole[: len(whole) // 2], b"", b"no checkpoint at all", whole[:-1000] + b"\0" * 1000):
+    flipped = bytearray(whole)
+    flipped[len(whole) // 2] ^= 1
+    for damage in (whole[: len(whole) // 2], b"", b"no checkpoint at all", whole[:-1000] + b"\0" * 1000, flipped):
         (tmp_path / "last.pt").write_bytes(damage)
         trainer, _ = make(tmp_path, resume=True)
         epochs: list[int] = []
         trainer.add_event_handler(Events.EPOCH_STARTED, lambda e: epochs.append(e.state.epoch))
         trainer.run()
-        assert epochs == [3] and "last.pt' is damaged" in caplog.text
+        assert epochs == [3] and "last.pt' cannot be read: it is damaged" in caplog.text
         for name, value in trainer.network.state_dict().items():
             assert torch.equal(value, expected[name])
         assert sorted(os.listdir(tmp_path)) == ["best.pt", "last.damaged", "last.pt", "previous.pt"]
