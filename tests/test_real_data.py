@@ -16,9 +16,11 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from monai.bundle import ConfigWorkflow
+from PIL import Image
 
 from benchmarks import hippocampus
 from monai_sscm.data import CHASE_DB1_SPLIT, chase_db1_datalist
@@ -71,6 +73,40 @@ def test_chase_loads_the_right_way_up_and_the_loss_falls(tmp_path):
     assert trainer.state.optimizer_steps == 30 and trainer.state.skipped_steps == 0
     assert float(trainer.state.output["supervised_loss"]) < 1.1  # about 1.4 at the start
     assert evaluator.state.metrics["mean_iou"] > 0.5
+
+
+@chase
+def test_shipped_weights_segment_a_photograph_in_every_form(tmp_path):
+    photograph = Image.open(DATA / "chase_db1" / "images" / "Image_09L.jpg")  # of the validation part
+    truth = np.asarray(Image.open(DATA / "chase_db1" / "labels" / "Image_09L_1stHO.png"))
+    grey = np.asarray(photograph.convert("L"))
+    forms = {
+        "as it is.png": photograph,
+        "photograph.tiff": photograph,
+        "rotated.png": photograph.transpose(Image.Transpose.ROTATE_90),
+        "grey.png": Image.fromarray(grey),
+        "deep.png": Image.fromarray(grey.astype(np.uint16) * 257),
+    }
+    for name, form in forms.items():
+        form.save(tmp_path / name)
+    run = ConfigWorkflow(
+        str(ROOT / "bundles" / "chase_vessel_segmentation" / "configs" / "inference.yaml"),
+        workflow_type="infer",
+        logging_file=False,
+        input=str(tmp_path),
+        output_dir=str(tmp_path / "out"),
+        device=torch.device("cpu"),
+    )
+    run.initialize()
+    run.run()
+    run.finalize()
+    mask = {Path(name).stem: np.asarray(Image.open(tmp_path / "out" / f"{Path(name).stem}_seg.png")) for name in forms}
+    assert mask["as it is"].shape == truth.shape == (960, 999) and mask["rotated"].shape == (999, 960)
+    dice = 2 * (mask["as it is"] * truth).sum() / (mask["as it is"].sum() + truth.sum())
+    assert dice > 0.7  # 0.74 when the weights were trained
+    assert (mask["photograph"] == mask["as it is"]).all()
+    assert (np.rot90(mask["rotated"], -1) == mask["as it is"]).mean() > 0.97
+    assert (mask["deep"] == mask["grey"]).mean() > 0.999 and (mask["grey"] == mask["as it is"]).mean() > 0.95
 
 
 @hippocampi
