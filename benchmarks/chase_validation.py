@@ -14,7 +14,7 @@ Compare methods on the CHASE_DB1 validation images, through the bundle's own com
 
     python benchmarks/chase_validation.py --dataset_dir data/chase_db1 --seeds 0 1 --jobs 2
 
-Every run trains by ``python -m monai.bundle run`` and scores the EMA teacher at the last step on the validation part, at
+Every run trains by ``python -m monai.bundle run`` and scores the EMA teacher at the last step on the validation part at
 native size. The figures are appended to ``results/chase_validation.jsonl``, a finished run is not repeated, and
 ``--table`` prints what there is. The test part is never read.
 """

@@ -63,18 +63,16 @@ def demo(
     for method, overrides in _METHODS.items():
         values["output_dir"] = str(root / (overrides or ["supmix_sufd"])[0])
         print(f"{method}: {max_epochs * 50} steps", flush=True)
-        for files in (["train", *overrides], ["train", *overrides, "evaluate"]):
-            run = _run([str(configs / f"{name}.yaml") for name in files], values)
+        run = _train([str(configs / f"{name}.yaml") for name in ["train", *overrides]], values)
         evaluator, dataset, inferer, network = (
-            run.parser.get_parsed_content(name) for name in ("evaluator", "dataset", "inferer", "network")
+            run.parser.get_parsed_content(name)
+            for name in ("validate#evaluator", "validate#dataset", "validate#inferer", "teacher")
         )
         scores[method] = {k: 100 * v for k, v in evaluator.state.metrics.items()}
         item = dataset[0]
         with torch.no_grad():
-            pred = inferer(item["image"].as_tensor()[None].to(evaluator.state.device), network)[0].argmax(
-                0, keepdim=True
-            )
-        pictures.append(pred.cpu())
+            logits = inferer(item["image"].as_tensor()[None].to(evaluator.state.device), network)
+        pictures.append(logits[0].argmax(0, keepdim=True).cpu())
     drawn = overlay(item["image"], item["label"], *pictures)
     Image.fromarray((drawn * 255).byte().permute(1, 2, 0).contiguous().numpy()).save(root / "overlay.png")
 
@@ -84,18 +82,16 @@ def demo(
     table = "\n".join("| " + " | ".join(row) + " |" for row in rows)
     (root / "table.md").write_text(table + "\n")
     labeled = run.parser.get_parsed_content("num_labeled")
-    print(
-        f"\n{labeled} labelled images, scored on {len(dataset)} others; the averaged teacher at the last step, in %:\n"
-    )
-    print(table)
+    print(f"\n{labeled} labelled images, scored on {len(dataset)} others; the averaged teacher at the last step, in %:")
+    print(f"\n{table}")
     print(f"\nThis took {time.perf_counter() - start:.0f} s. It is a smoke run: so few steps and one seed say nothing")
     print("about which method is better. The results are in the README.")
     print(f"\nTable:   {root / 'table.md'}\nPicture: {root / 'overlay.png'} (photograph, truth, {', '.join(_METHODS)})")
     return scores
 
 
-def _run(configs: list[str], values: dict[str, Any]) -> ConfigWorkflow:
-    """Run a bundle's configuration as ``python -m monai.bundle run`` does, with the progress bar alone."""
+def _train(configs: list[str], values: dict[str, Any]) -> ConfigWorkflow:
+    """Train, and validate at the end, as ``python -m monai.bundle run`` does, with the progress bar alone."""
     logging.disable(logging.WARNING)
     try:
         run = ConfigWorkflow(configs, workflow_type="train", logging_file=False, **values)
