@@ -37,7 +37,7 @@ def parser() -> argparse.ArgumentParser:
         "--dataset_dir", help="folder of CHASE_DB1, or of photographs laid out like it; else procedural images"
     )
     p.add_argument("--output_dir", default="runs/demo", help="folder for the results")
-    p.add_argument("--max_epochs", type=int, default=8, help="epochs of 50 steps for each method")
+    p.add_argument("--max_epochs", type=int, default=6, help="epochs of 50 steps for each method")
 
     p = command("prepare", "bring a public data set into the folders that a bundle reads, and check it")
     p.add_argument("dataset", choices=["chase_db1"])

@@ -33,7 +33,7 @@ _METHODS = {"supervised": ["supervised"], "SupMix + SUFD": []}
 
 
 def demo(
-    dataset_dir: str | Path | None = None, output_dir: str | Path = "runs/demo", max_epochs: int = 8
+    dataset_dir: str | Path | None = None, output_dir: str | Path = "runs/demo", max_epochs: int = 6
 ) -> dict[str, dict[str, float]]:
     """
     Train supervised and with SupMix + SUFD from two labelled images, score both, and draw what they see.
