@@ -50,7 +50,8 @@ def find_bundle(name: str) -> str:
 
 def copy_bundle(name: str, folder: str | Path) -> str:
     """
-    Copy a bundle, to change its configuration.
+    Copy a bundle, to change its configuration. The copy is run in its folder, as MONAI's bundles are, and has weights
+    of its own.
 
     Args:
         name: name of the bundle.
@@ -67,6 +68,10 @@ def copy_bundle(name: str, folder: str | Path) -> str:
     if Path(folder).exists():
         raise FileExistsError(f"{str(folder)!r} exists: choose a folder that does not.")
     shutil.copytree(source, folder)
+    for config in Path(folder).glob("configs/*.yaml"):
+        lines = config.read_text().splitlines(keepends=True)
+        # not the package's folder, wherever the copy is run
+        config.write_text("".join("bundle_root: .\n" if line.startswith("bundle_root:") else line for line in lines))
     return str(folder)
 
 

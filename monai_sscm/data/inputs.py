@@ -26,24 +26,30 @@ from .datalist import image_suffix, in_natural_order
 
 __all__ = ["ReadableImages", "inference_datalist"]
 
+#: what can be segmented and written back
+_SUFFIXES = (".nii.gz", ".nii", ".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
 _logger = logging.getLogger(__name__)
 
 
-def inference_datalist(input: str | Path | Sequence[str | Path] | None) -> list[dict[str, str]]:
+def inference_datalist(
+    input: str | Path | Sequence[str | Path] | None, output_dir: str | Path | None = None
+) -> list[dict[str, str]]:
     """
     List the images to segment.
 
     Args:
-        input: an image; a folder, of which all images are taken, those in folders within it too; a list of images; or a
-            text file with the path of an image on every line, relative to the file's folder. None: nothing.
+        input: an image; a folder, of which all images are taken, those in folders within it too, but not in those that
+            are links; a list of images; or a text file with the path of an image on every line, relative to the file's
+            folder. None: nothing.
+        output_dir: folder of the results; what is in it already is not listed. None: not known.
 
     Returns:
         ``{"image": path, "name": name}`` for every image, where the name, without suffix, is that of its results; of a
         folder's images it has the folders within.
 
     Raises:
-        FileNotFoundError: when ``input``, or an image of a list, does not exist, or a folder has no images.
-        ValueError: when two images would have results of the same name.
+        FileNotFoundError: when ``input`` does not exist, or a folder has no images.
+        ValueError: when two images would have results of the same name, or results would lie among the images.
 
     Example:
         >>> import tempfile
@@ -53,29 +59,33 @@ def inference_datalist(input: str | Path | Sequence[str | Path] | None) -> list[
         >>> [item["name"] for item in inference_datalist(folder + "/images")]
         ['phantom_01', 'phantom_02']
     """
-    if not input:
+    if input is None or input == "" or input == []:
         return []
+    results = None if output_dir is None else Path(output_dir).resolve()
     root = None
-    if isinstance(input, (str, Path)):
-        path = Path(input)
+    if isinstance(input, (list, tuple)):
+        paths = [Path(str(p)) for p in input]
+    else:
+        path = Path(str(input))  # the command line gives a number where a name looks like one
+        if not path.exists():
+            raise FileNotFoundError(f"There is no image or folder {str(path)!r}: check `input`.")
         if path.is_dir():
             root = path
-            files = [p for p in path.rglob("*") if p.is_file() and image_suffix(p) and not p.name.startswith(".")]
+            if results == path.resolve():
+                raise ValueError(f"The results would lie among the images in {str(path)!r}: set another `output_dir`.")
+            files = [p for p in path.rglob("*") if image_suffix(p).lower() in _SUFFIXES and not p.name.startswith(".")]
+            files = [p for p in files if not p.is_dir() and (results is None or results not in p.resolve().parents)]
             paths = in_natural_order(files)
-        elif path.suffix.lower() == ".txt" and path.is_file():
-            paths = [path.parent / line.strip() for line in path.read_text().splitlines() if line.strip()]
+        elif path.suffix.lower() == ".txt":
+            paths = [path.parent / line.strip() for line in _lines(path) if line.strip()]
         else:
             paths = [path]
-    else:
-        paths = [Path(p) for p in input]
     if not paths:
         raise FileNotFoundError(
             f"There are no images in {str(input)!r}: set `input` to an image or a folder of images."
         )
     items: dict[str, dict[str, str]] = {}
     for path in paths:
-        if not path.exists():
-            raise FileNotFoundError(f"There is no image {str(path)!r}: check `input`.")
         inside = path.relative_to(root) if root else Path(path.name)
         name = str(inside)[: len(str(inside)) - len(image_suffix(path) or path.suffix)]
         if name in items:
@@ -85,6 +95,13 @@ def inference_datalist(input: str | Path | Sequence[str | Path] | None) -> list[
             )
         items[name] = {"image": str(path), "name": name}
     return list(items.values())
+
+
+def _lines(path: Path) -> list[str]:
+    try:
+        return path.read_text(encoding="utf-8-sig").splitlines()
+    except UnicodeDecodeError as e:
+        raise ValueError(f"The list {str(path)!r} is not in UTF-8: save it so.") from e
 
 
 class ReadableImages(IterableDataset):
@@ -122,6 +139,7 @@ class ReadableImages(IterableDataset):
         self.unreadable = {}
         for item in self.data:
             try:
+                _check_suffix(Path(item["image"]))
                 loaded = self.transform(item)
             except Exception as e:  # any reader's and any transform's
                 self.unreadable[item["image"]] = " ".join(str(reason(e)).split())[:500]
@@ -139,3 +157,8 @@ class ReadableImages(IterableDataset):
         if self.unreadable:
             files = "\n".join(f"  {path}: {why}" for path, why in self.unreadable.items())
             raise SystemExit(f"{len(self.unreadable)} of {len(self.data)} images were left out:\n{files}")
+
+
+def _check_suffix(path: Path) -> None:
+    if image_suffix(path).lower() not in _SUFFIXES or path.is_dir():
+        raise ValueError(f"{str(path)!r} is no PNG, JPEG, BMP, TIFF or NIfTI image: save it as one of these.")

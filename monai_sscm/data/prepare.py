@@ -58,8 +58,8 @@ def prepare_chase_db1(
         ValueError: when files are missing in the source or are not the published ones.
     """
     output_dir = Path(output_dir)
-    if output_dir.is_dir() and any(output_dir.iterdir()):
-        raise ValueError(f"The folder {str(output_dir)!r} is not empty: remove it, or set another as `output_dir`.")
+    if output_dir.exists() and (not output_dir.is_dir() or any(output_dir.iterdir())):
+        raise ValueError(f"{str(output_dir)!r} is a file or a folder that is not empty: set another `output_dir`.")
     digests = dict(reversed(line.split()) for line in _CHASE_DB1_SHA256.read_text().splitlines())
     output_dir.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=output_dir.parent, prefix=".chase_db1_") as temporary:

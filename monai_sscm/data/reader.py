@@ -25,6 +25,7 @@ from PIL import Image, ImageOps
 
 __all__ = ["PictureReader"]
 
+_AS_THEY_ARE = ("1", "L", "I", "I;16", "I;16B", "I;16L", "F", "RGB", "P")
 _SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
 
 
@@ -32,9 +33,13 @@ class PictureReader(PILReader):
     """
     Reads PNG, JPEG, BMP and TIFF as arrays of rows and columns, where MONAI's reader gives columns and rows.
 
-    Palette images give their indices, which in label images are the classes; 1-bit images give 0 and 1; a picture that
-    is stored turned, as cameras do, is turned upright. To be named in
-    ``LoadImaged(keys, reader="monai_sscm.data.PictureReader")``, which leaves NIfTI and others to MONAI's own readers.
+    1-bit pictures give 0 and 1; a picture that is stored turned, as cameras do, is turned upright; an alpha channel is
+    dropped, and colours of another kind (CMYK, LAB, ...) become red, green and blue. A file with several pictures is
+    refused. For ``LoadImaged(keys, reader=PictureReader())``, which leaves NIfTI and others to MONAI's own readers.
+
+    Args:
+        palette: what a palette picture gives: ``"indices"``, which in masks are the classes, or ``"colours"``.
+        kwargs: arguments of :py:class:`monai.data.PILReader`.
 
     Example:
         >>> import tempfile, os
@@ -47,8 +52,11 @@ class PictureReader(PILReader):
         torch.Size([3, 20, 30])
     """
 
-    def __init__(self, **kwargs: Any) -> None:
+    def __init__(self, palette: str = "indices", **kwargs: Any) -> None:
         super().__init__(reverse_indexing=False, **kwargs)
+        if palette not in ("indices", "colours"):
+            raise ValueError(f"`palette` must be 'indices' or 'colours', got {palette!r}.")
+        self.palette = palette
 
     def verify_suffix(self, filename: Sequence[PathLike] | PathLike) -> bool:
         """Whether all files have a suffix of a picture."""
@@ -71,18 +79,25 @@ class PictureReader(PILReader):
         Read the pictures that :py:meth:`read` named.
 
         Raises:
-            OSError: when one cannot be opened or is cut off.
+            OSError: when one cannot be opened, is cut off, or has several pictures in it.
         """
         return super().get_data([self._open(Path(path)) for path in ensure_tuple(img)])
 
-    @staticmethod
-    def _open(path: Path) -> Image.Image:
+    def _open(self, path: Path) -> Image.Image:
         try:
             with Image.open(path) as image:
-                upright = ImageOps.exif_transpose(image)
-                upright.format = image.format
-                upright.load()
-                return upright
+                # cameras write a second, smaller picture behind a JPEG
+                if getattr(image, "n_frames", 1) > 1 and image.format != "MPO":
+                    raise ValueError(f"it has {image.n_frames} pictures in it: save the one that counts alone")
+                kind = image.format
+                image = ImageOps.exif_transpose(image)
+                if image.mode in ("LA", "La"):
+                    image = image.convert("L")
+                elif image.mode not in _AS_THEY_ARE or (image.mode == "P" and self.palette == "colours"):
+                    image = image.convert("RGB")
+                image.load()
+                image.format = kind
+                return image
         except FileNotFoundError as e:
             raise FileNotFoundError(f"There is no picture {str(path)!r}: check its name.") from e
         except Exception as e:  # a damaged file can fail in any way

@@ -309,6 +309,9 @@ class SemiSupervisedTrainer(SupervisedTrainer):
         scaler = state.pop("scaler")
         if self.scaler is not None and scaler:
             self.scaler.load_state_dict(scaler)
+        if ("discriminator" in state) != (self.discriminator is not None):
+            one, other = ("a", "none") if "discriminator" in state else ("no", "one")
+            raise ValueError(f"The state is of a training with {one} discriminator, this one has {other}.")
         if self.discriminator is not None and self.discriminator_optimizer is not None:
             unwrap(self.discriminator).load_state_dict(state.pop("discriminator"))
             self.discriminator_optimizer.load_state_dict(state.pop("discriminator_optimizer"))

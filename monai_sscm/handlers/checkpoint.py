@@ -127,8 +127,10 @@ class CheckpointHandler:
         save_dir: folder to write to.
         save_dict: what has a state to be saved besides trainer, student and teacher: the optimizer and its scheduler.
         evaluator: engine that validates; its best metric is saved, and the best model kept. None: none.
-        resume: whether to go on from the newest good checkpoint in ``save_dir``, if there is one. Only settings that
-            make no difference to the weights, such as ``num_workers``, may change.
+        resume: whether to go on from the newest good checkpoint in ``save_dir``, if there is one. False sets an earlier
+            training in ``save_dir`` aside, into the folder ``earlier``.
+        settings: plain values that the training depends on; it is resumed only where they are the same. Besides, for
+            the same weights to the last bit, the number of worker and of training processes must stay as it was.
 
     Raises:
         OSError: when the folder cannot be written to.
@@ -148,11 +150,13 @@ class CheckpointHandler:
         save_dict: Mapping[str, Any],
         evaluator: Engine | None = None,
         resume: bool = False,
+        settings: Mapping[str, Any] | None = None,
     ) -> None:
         self.save_dir = Path(check_writable(save_dir))
         self.save_dict = dict(save_dict)
         self.evaluator = evaluator
         self.resume = resume
+        self.settings = dict(settings or {})
         self.signal: signal.Signals | None = None
         self._handlers_before: dict[signal.Signals, Any] = {}
 
@@ -162,6 +166,7 @@ class CheckpointHandler:
             engine: the trainer.
         """
         self.trainer = engine
+        self._rank = _rank()
         engine.add_event_handler(Events.STARTED, self._start)
         engine.add_event_handler(Events.ITERATION_COMPLETED, self._iteration_completed)
         engine.add_event_handler(Events.EPOCH_COMPLETED, self._epoch_completed)
@@ -177,12 +182,13 @@ class CheckpointHandler:
         Raises:
             SystemExit: then.
         """
-        if self.signal is None:
+        state = self.trainer.state
+        if self.signal is None or state.iteration == state.max_epochs * state.epoch_length:
             return
-        if _rank() == 0:
+        if self._rank == 0:
             print(
-                f"Stopped by {self.signal.name} after iteration {self.trainer.state.iteration}, saved to "
-                f"{str(self.save_dir / 'last.pt')!r}: the same command with --resume true goes on from here.",
+                f"Stopped by {self.signal.name} after iteration {state.iteration}, saved to "
+                f"{str(self.save_dir / 'last.pt')!r}: the same training with --resume true goes on from here.",
                 file=sys.stderr,
             )
         raise SystemExit(128 + self.signal)
@@ -190,20 +196,27 @@ class CheckpointHandler:
     def _start(self) -> None:
         if threading.current_thread() is threading.main_thread():
             self._handlers_before = {s: signal.signal(s, self._told) for s in _SIGNALS}
-        for half_written in self.save_dir.glob("*.pt.part"):
-            half_written.unlink(missing_ok=True)
-        names = [self.save_dir / name for name in ("last.pt", "previous.pt")]
-        found = [path for path in names if path.is_file()]
+        self._process = os.getpid()
+        if self._rank == 0:
+            for half_written in self.save_dir.glob("*.pt.part"):
+                half_written.unlink(missing_ok=True)
+        names = [self.save_dir / name for name in ("last.pt", "previous.pt", "best.pt")]
+        found = [path for path in names[:2] if path.is_file()]
         if self.resume and found:
             self._load(found)
         elif self.resume:
             _logger.info(
                 f"There is no checkpoint in {str(self.save_dir)!r} yet: the training starts from the beginning."
             )
-        elif found:
+        elif self._rank == 0 and any(path.is_file() for path in names):
+            earlier = self.save_dir / "earlier"
+            earlier.mkdir(exist_ok=True)
+            for path in names:
+                if path.is_file():
+                    os.replace(path, earlier / path.name)
             _logger.warning(
-                f"{str(self.save_dir)!r} holds an earlier training, which this one replaces. To go on with it instead, "
-                "stop this one now and add --resume true."
+                f"{str(self.save_dir)!r} holds an earlier training, which is now in {str(earlier)!r}. To go on with it "
+                "instead, stop this one, move its files back and add --resume true."
             )
 
     def _load(self, paths: list[Path]) -> None:
@@ -228,12 +241,17 @@ class CheckpointHandler:
                 f"The checkpoint {str(path)!r} has no {', '.join(missing)}: it was not saved by a training that can be "
                 "resumed. Name another folder as `output_dir`."
             )
-        ours, theirs = self.trainer.state_dict(), state["trainer"]
-        for name in ("seed", "max_epochs", "epoch_length"):
-            if theirs.get(name) != ours[name]:
+        trainer, theirs = self.trainer, {**state.get("settings", {}), **state["trainer"]}
+        ours = {
+            "seed": trainer.seed,
+            "max_epochs": trainer.state.max_epochs,
+            "epoch_length": trainer.state.epoch_length,
+        }
+        for name, value in {**self.settings, **ours}.items():
+            if theirs.get(name) != value:
                 raise ValueError(
                     f"The checkpoint {str(path)!r} is of a training with {name}={theirs.get(name)}, this one has "
-                    f"{name}={ours[name]}: give the same value to resume, or another `output_dir` to start anew."
+                    f"{name}={value}: give the same value to resume, or another `output_dir` to start anew."
                 )
         for name, x in objects.items():
             try:
@@ -259,7 +277,8 @@ class CheckpointHandler:
     def _save(self) -> None:
         if _rank() > 0:
             return
-        state = {name: x.state_dict() for name, x in self._objects().items()}
+        state: dict[str, Any] = {name: x.state_dict() for name, x in self._objects().items()}
+        state["settings"] = self.settings
         if self.evaluator is not None:
             best = self.evaluator.state
             state["evaluator"] = {
@@ -286,6 +305,8 @@ class CheckpointHandler:
             self.trainer.terminate()
 
     def _told(self, number: int, frame: FrameType | None) -> None:
+        if os.getpid() != self._process:  # a process that loads images: the training ends it
+            return
         self.signal = signal.Signals(number)
         if not _distributed():  # torchrun passes on what the terminal has sent already
             self._restore_signals()

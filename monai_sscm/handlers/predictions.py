@@ -14,7 +14,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -120,17 +120,27 @@ class PredictionSaver:
             )
 
     def _write_png(self, picture: Image.Image, path: str) -> None:
-        part = f"{path}.part"
-        picture.save(part, format="PNG")
-        os.replace(part, path)
-        self.written.append(Path(path))
+        self._write(Path(path), ".part", lambda part: picture.save(part, format="PNG"))
 
     def _write_nifti(self, array: np.ndarray, affine: np.ndarray, path: str) -> None:
         # nibabel goes by the suffix
-        part = f"{path[: -len('.nii.gz')]}.part.nii.gz"
-        nibabel.save(nibabel.Nifti1Image(array, affine), part)
-        os.replace(part, path)
-        self.written.append(Path(path))
+        self._write(Path(path), ".part.nii.gz", lambda part: nibabel.save(nibabel.Nifti1Image(array, affine), part))
+
+    def _write(self, path: Path, suffix: str, write: Callable[[Path], None]) -> None:
+        """Write a file under its name only when it is whole."""
+        part = path.with_name(path.name + suffix)
+        try:
+            write(part)
+            os.replace(part, path)
+        except OSError as e:
+            raise OSError(
+                f"The result {str(path)!r} cannot be written ({e.strerror}): make room, shorten the image's name, "
+                "or set another `output_dir`."
+            ) from e
+        finally:
+            if part.name in os.listdir(part.parent):
+                part.unlink()
+        self.written.append(path)
 
 
 def _palette(num_classes: int) -> list[int]:

@@ -94,8 +94,10 @@ def image_that_is_none(data: Path) -> None:
     image(data).write_text("this is a text")
 
 
-def grey_and_alpha(data: Path) -> None:
-    save(np.zeros((SIZE, SIZE, 2)), image(data))
+def two_channels(data: Path) -> None:
+    image(data).unlink()
+    array = np.zeros((SIZE, SIZE, 1, 1, 2), np.float32)  # NIfTI's fifth dimension is that of channels
+    nibabel.save(nibabel.Nifti1Image(array, np.eye(4)), data / "images" / "phantom_01.nii.gz")
 
 
 def nifti_with(value: float) -> Callable[[Path], None]:
@@ -130,7 +132,7 @@ BAD_DATA = {
     truncate_image: r"The picture '.*images/phantom_01.png' cannot be read, replace it with a good copy",
     truncate_mask: r"The picture '.*labels/phantom_01.png' cannot be read, replace it with a good copy",
     image_that_is_none: r"The picture '.*images/phantom_01.png' cannot be read, replace it with a good copy",
-    grey_and_alpha: r"The image '.*phantom_01.png' has 2 channels, but the network takes 3: save it with as many",
+    two_channels: r"The image '.*phantom_01.nii.gz' has 2 channels, but the network takes 3: save it with as many",
     nifti_with(np.nan): r"The image '.*phantom_01.nii.gz' has 1 NaN or infinite intensities: replace them",
     nifti_with(np.inf): r"The image '.*phantom_01.nii.gz' has 1 NaN or infinite intensities: replace them",
     same_name_twice: r"phantom_01.* have the same name: keep one of them",

@@ -67,7 +67,7 @@ def test_every_method_trains_and_is_evaluated(phantoms, tmp_path, method):
     assert isinstance(trainer.data_loader, SemiSupervisedLoader)
     assert evaluator.network is trainer.teacher
     saved = torch.load(tmp_path / "last.pt", weights_only=True)
-    assert set(saved) == {"teacher", "student", "optimizer", "lr_scheduler", "trainer", "evaluator"}
+    assert set(saved) == {"teacher", "student", "optimizer", "lr_scheduler", "trainer", "evaluator", "settings"}
     for name, value in trainer.teacher.state_dict().items():
         assert torch.equal(saved["teacher"][name], value) and torch.equal(saved["trainer"]["teacher"][name], value)
     assert (tmp_path / "best.pt").is_file() and list(tmp_path.glob("events.out.tfevents.*"))

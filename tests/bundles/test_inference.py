@@ -25,6 +25,7 @@ from monai.bundle import ConfigWorkflow
 from PIL import Image
 
 from monai_sscm.data import vessel_phantom
+from monai_sscm.errors import reason
 
 BUNDLE = Path(__file__).parents[2] / "bundles" / "chase_vessel_segmentation"
 CONFIG = BUNDLE / "configs" / "inference.yaml"
@@ -84,6 +85,15 @@ def test_an_alpha_channel_makes_no_difference(tmp_path, picture, expected):
     Image.fromarray(picture).convert("RGBA").save(tmp_path / "photo.png")
     segment(tmp_path / "photo.png", tmp_path / "out")
     assert (mask_of(tmp_path / "out" / "photo_seg.png") == expected).all()
+
+
+def test_a_palette_gives_its_colours(tmp_path, picture):
+    image = Image.fromarray(picture).quantize(256)
+    image.save(tmp_path / "palette.png")
+    image.convert("RGB").save(tmp_path / "colours.png")
+    segment([tmp_path / "palette.png", tmp_path / "colours.png"], tmp_path / "out")
+    masks = [mask_of(tmp_path / "out" / f"{name}_seg.png") for name in ("palette", "colours")]
+    assert (masks[0] == masks[1]).all() and masks[0].any()
 
 
 def test_jpeg(tmp_path, picture, expected):
@@ -206,21 +216,22 @@ def test_the_command_skips_what_cannot_be_read_and_says_so(tmp_path, picture):
 @pytest.mark.parametrize(
     ("value", "message"),
     [
-        ("nowhere", "There is no image .*nowhere': check `input`"),
+        ("nowhere", "There is no image or folder .*nowhere': check `input`"),
         ("empty", "There are no images in .*empty'"),
         (["photo.png", "photo.bmp"], "would have the same name: rename one"),
+        (".", "The results would lie among the images in .*: set another `output_dir`"),
+        ("latin.txt", "The list '.*latin.txt' is not in UTF-8: save it so"),
     ],
 )
 def test_inputs_that_are_none(tmp_path, picture, value, message):
     (tmp_path / "empty").mkdir()
     for name in ("photo.png", "photo.bmp"):
         Image.fromarray(picture).save(tmp_path / name)
+    (tmp_path / "latin.txt").write_bytes("ü.png".encode("latin-1"))
     source = [tmp_path / v for v in value] if isinstance(value, list) else tmp_path / value
     with pytest.raises(Exception) as caught:
-        segment(source, tmp_path / "out")
+        segment(source, tmp_path if value == "." else tmp_path / "out")
     assert caught.match("Failed to") and caught.value.__cause__ is not None
-    from monai_sscm.errors import reason
-
     with pytest.raises((ValueError, FileNotFoundError), match=message):
         raise reason(caught.value)
 
@@ -228,6 +239,33 @@ def test_inputs_that_are_none(tmp_path, picture, value, message):
 def test_a_list_in_a_file(tmp_path, picture, expected):
     Image.fromarray(picture).save(tmp_path / "one.png")
     Image.fromarray(picture).save(tmp_path / "two.png")
-    (tmp_path / "list.txt").write_text("two.png\n\n")
-    segment(tmp_path / "list.txt", tmp_path / "out")
-    assert [p.name for p in (tmp_path / "out").iterdir()] == ["two_seg.png"]
+    (tmp_path / "scan.dcm").touch()
+    for encoding, more in (("utf-8", ""), ("utf-8-sig", "three.png\nscan.dcm\n")):  # as Windows saves it
+        (tmp_path / "list.txt").write_text(f"two.png\n\n{more}", encoding=encoding)
+        run = segment(tmp_path / "list.txt", tmp_path / encoding)
+        assert [p.name for p in (tmp_path / encoding).iterdir()] == ["two_seg.png"]
+    with pytest.raises(SystemExit, match=r"(?s)2 of 3 .*There is no picture .*three.png.*scan.dcm' is no PNG, JPEG"):
+        run.finalize()
+
+
+def test_results_in_the_folder_of_images_are_not_segmented_again(tmp_path, picture):
+    Image.fromarray(picture).save(tmp_path / "one.png")
+    for _ in range(2):
+        segment(tmp_path, tmp_path / "out", save_overlays=True)
+        assert sorted(p.name for p in (tmp_path / "out").iterdir()) == ["one_overlay.png", "one_seg.png"]
+
+
+def test_a_result_that_cannot_be_written(tmp_path, picture, monkeypatch):
+    def disk_full(self, path, **kwargs):
+        Path(path).write_bytes(b"half")
+        raise OSError(28, "No space left on device")
+
+    Image.fromarray(picture).save(tmp_path / "one.png")
+    monkeypatch.setattr(Image.Image, "save", disk_full)
+    with pytest.raises(Exception) as caught:
+        segment(tmp_path / "one.png", tmp_path / "out")
+    with pytest.raises(
+        OSError, match=r"The result '.*one_seg.png' cannot be written \(No space left on device\): make"
+    ):
+        raise reason(caught.value)
+    assert list((tmp_path / "out").iterdir()) == []

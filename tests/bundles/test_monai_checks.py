@@ -100,6 +100,9 @@ def test_bundles_are_found_and_copied(tmp_path):
     copy = Path(bundle.copy_bundle("chase_vessel_segmentation", tmp_path / "mine"))
     assert {p.name for p in (copy / "configs").iterdir()} == {p.name for p in CONFIGS.iterdir()}
     assert (copy / "models" / "model.pt").is_file()
+    for config in (copy / "configs").glob("*.yaml"):
+        root = yaml.safe_load(config.read_text()).get("bundle_root")
+        assert root == ("." if config.stem in ("train", "inference") else None), config.stem
     with pytest.raises(FileExistsError, match="mine' exists"):
         bundle.copy_bundle("chase_vessel_segmentation", tmp_path / "mine")
     with pytest.raises(ValueError, match="There is no bundle 'chase': choose one of chase_vessel_segmentation"):

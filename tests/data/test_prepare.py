@@ -146,7 +146,7 @@ def test_entries_that_would_leave_the_folder_stay_inside(published, tmp_path):
 def test_a_folder_that_holds_something_is_left_alone(published, tmp_path):
     (tmp_path / "a").mkdir()
     (tmp_path / "a" / "mine.txt").touch()
-    with pytest.raises(ValueError, match="is not empty"):
+    with pytest.raises(ValueError, match="that is not empty"):
         prepare_chase_db1(tmp_path / "a", published)
     assert os.listdir(tmp_path / "a") == ["mine.txt"]
 

@@ -14,10 +14,10 @@ from __future__ import annotations
 import nibabel
 import numpy as np
 import pytest
-from monai.transforms import Compose, LoadImaged
-from PIL import Image
+from monai.transforms import Compose, LoadImage, LoadImaged
+from PIL import Image, ImageCms
 
-from monai_sscm.data import semi_supervised_datalist, vessel_phantom, write_vessel_phantoms
+from monai_sscm.data import PictureReader, semi_supervised_datalist, vessel_phantom, write_vessel_phantoms
 from monai_sscm.transforms import MaskToIndexd
 
 READER = "monai_sscm.data.PictureReader"
@@ -63,6 +63,38 @@ def test_masks_of_every_kind_become_class_indices(tmp_path, mode):
     )
     got = load({"label": str(path)})["label"]
     np.testing.assert_array_equal(np.asarray(got).reshape(8, 12), mask)
+
+
+def test_colours_of_every_kind(tmp_path):
+    colours = np.random.default_rng(0).integers(0, 256, (8, 12, 3)).astype(np.uint8)
+    picture = Image.fromarray(colours)
+    loader = LoadImage(reader=PictureReader("colours"), ensure_channel_first=True)
+    for mode, tolerance in (("RGBA", 0), ("CMYK", 0), ("P", 60), ("LAB", 4)):
+        path = tmp_path / f"{mode}.tif"
+        if mode == "LAB":
+            lab = ImageCms.buildTransform(ImageCms.createProfile("sRGB"), ImageCms.createProfile("LAB"), "RGB", "LAB")
+            ImageCms.applyTransform(picture, lab).save(path)
+        else:
+            (picture.quantize(256) if mode == "P" else picture.convert(mode)).save(path)
+        assert Image.open(path).mode == mode
+        got = loader(path)
+        assert got.shape == (3, 8, 12), mode
+        if mode != "LAB":  # Pillow converts LAB in its own manner
+            assert np.abs(got.numpy() - np.moveaxis(colours, -1, 0)).max() <= tolerance, mode
+    picture.convert("LA").save(tmp_path / "grey.png")
+    assert (loader(tmp_path / "grey.png")[0].numpy() == np.asarray(picture.convert("L"))).all()
+    with pytest.raises(ValueError, match="'indices' or 'colours', got 'RGB'"):
+        PictureReader("RGB")
+
+
+def test_several_pictures_in_a_file_are_refused(tmp_path):
+    pictures = [Image.fromarray(np.full((8, 12), value, np.uint8)) for value in (10, 20)]
+    for name in ("stack.tif", "film.png"):
+        pictures[0].save(tmp_path / name, save_all=True, append_images=pictures[1:])
+        with pytest.raises(OSError, match=rf"{name}.* 2 pictures in it: save the one that counts alone"):
+            PictureReader().get_data(tmp_path / name)
+    pictures[0].save(tmp_path / "camera.jpg", format="MPO", save_all=True, append_images=pictures[1:])
+    assert PictureReader().get_data(tmp_path / "camera.jpg")[0].shape == (8, 12)
 
 
 def test_phantoms():

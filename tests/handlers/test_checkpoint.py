@@ -43,11 +43,12 @@ class Score:
 
 def make(folder: Path, epochs: int = 3, resume: bool = False, scores: list[float] | None = None, **kwargs):
     network = kwargs.pop("network", None) or make_network()
+    settings = {"method": "supmix", "patch_size": [8, 8], **kwargs.pop("settings", {})}
     optimizer = torch.optim.AdamW(network.parameters(), 1e-2)
     trainer = make_trainer(make_batches(4), network, optimizer=optimizer, max_epochs=epochs, **kwargs)
     score = Score(scores or [0.1, 0.2, 0.3, 0.4][:epochs])
     trainer.add_event_handler(Events.EPOCH_COMPLETED, score.validate)
-    handler = CheckpointHandler(folder, {"optimizer": optimizer}, score.engine, resume)
+    handler = CheckpointHandler(folder, {"optimizer": optimizer}, score.engine, resume, settings)
     handler.attach(trainer)
     return trainer, handler
 
@@ -88,10 +89,8 @@ def test_files_and_their_contents(tmp_path):
     trainer.run()
     assert sorted(os.listdir(tmp_path)) == ["best.pt", "last.pt", "previous.pt"]
     last, previous, best = (torch.load(tmp_path / f"{n}.pt", weights_only=True) for n in ("last", "previous", "best"))
-    assert set(last) == {"student", "teacher", "optimizer", "trainer", "evaluator"} and set(best) == {
-        "student",
-        "teacher",
-    }
+    assert set(last) == {"student", "teacher", "optimizer", "trainer", "evaluator", "settings"}
+    assert set(best) == {"student", "teacher"} and last["settings"] == {"method": "supmix", "patch_size": [8, 8]}
     assert last["trainer"]["iteration"] == 12 and previous["trainer"]["iteration"] == 8
     assert last["evaluator"] == {"best_metric": 0.5, "best_metric_epoch": 2}
     for name, value in trainer.teacher.state_dict().items():
@@ -150,11 +149,25 @@ def test_resume_of_a_finished_training_changes_nothing(tmp_path):
     assert trainer.state.iteration == 12 and (tmp_path / "last.pt").read_bytes() == before
 
 
-def test_an_earlier_training_is_not_replaced_without_a_word(tmp_path, caplog):
+def test_an_earlier_training_is_set_aside(tmp_path, caplog):
+    names = ["best.pt", "last.pt", "previous.pt"]
     make(tmp_path)[0].run()
-    assert "holds an earlier training" not in caplog.text
+    assert "holds an earlier training" not in caplog.text and sorted(os.listdir(tmp_path)) == names
+    before = {name: (tmp_path / name).read_bytes() for name in names}
+    make(tmp_path, seed=1)[0].run()
+    assert "holds an earlier training, which is now in" in caplog.text and "--resume true" in caplog.text
+    assert sorted(os.listdir(tmp_path)) == ["best.pt", "earlier", "last.pt", "previous.pt"]
+    assert {name: (tmp_path / "earlier" / name).read_bytes() for name in names} == before
+    assert torch.load(tmp_path / "last.pt", weights_only=True)["trainer"]["seed"] == 1
+
+
+def test_resume_with_or_without_a_discriminator_is_refused(tmp_path):
     make(tmp_path)[0].run()
-    assert "holds an earlier training" in caplog.text and "--resume true" in caplog.text
+    with pytest.raises(ValueError, match=r"with no discriminator, this one has one"):
+        make(tmp_path, resume=True, sufd=True)[0].run()
+    make(tmp_path, sufd=True)[0].run()
+    with pytest.raises(ValueError, match=r"with a discriminator, this one has none"):
+        make(tmp_path, resume=True)[0].run()
 
 
 @pytest.mark.parametrize(
@@ -162,6 +175,9 @@ def test_an_earlier_training_is_not_replaced_without_a_word(tmp_path, caplog):
     [
         ({"epochs": 5}, "training with max_epochs=3, this one has max_epochs=5"),
         ({"seed": 7}, "training with seed=0, this one has seed=7"),
+        ({"settings": {"method": "classmix"}}, "training with method=supmix, this one has method=classmix"),
+        ({"settings": {"patch_size": [8, 9]}}, r"with patch_size=\[8, 8\], this one has patch_size=\[8, 9\]"),
+        ({"settings": {"new": 1}}, "training with new=None, this one has new=1"),
     ],
 )
 def test_resume_with_other_settings_is_refused(tmp_path, change, message):

@@ -27,8 +27,7 @@ class ImageToInput(Transform):
     """
     Give an image the channels and dimensions that the network takes, and check it.
 
-    A grey image is repeated in every channel, an alpha channel (the fourth of an image for three channels, the second
-    of one for a single channel) is dropped, and dimensions of length 1 beyond ``spatial_dims`` are removed, as of a
+    A grey image is repeated in every channel, and dimensions of length 1 beyond ``spatial_dims`` are removed, as of a
     single slice saved as a volume. Everything else is refused with the file's name, and so are NaN and infinite
     intensities.
 
@@ -75,8 +74,6 @@ class ImageToInput(Transform):
                 f"{name} has {wrong} NaN or infinite intensities: replace them, for example by the lowest intensity, "
                 "or leave the image out."
             )
-        if len(x) == self.num_channels + 1 and len(x) in (2, 4):
-            x = x[:-1]
         if len(x) == 1:
             x = x.expand(self.num_channels, *x.shape[1:])
         if len(x) != self.num_channels:

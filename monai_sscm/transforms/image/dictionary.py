@@ -40,7 +40,7 @@ class ImageToInputd(MapTransform):
     Example:
         >>> import torch
         >>> from monai_sscm.transforms import ImageToInputd
-        >>> ImageToInputd("image", num_channels=3, spatial_dims=2)({"image": torch.rand(4, 8, 8)})["image"].shape
+        >>> ImageToInputd("image", num_channels=3, spatial_dims=2)({"image": torch.rand(1, 8, 8)})["image"].shape
         torch.Size([3, 8, 8])
     """
 
