@@ -37,7 +37,7 @@ def parser() -> argparse.ArgumentParser:
         "--dataset_dir", help="folder of CHASE_DB1, or of photographs laid out like it; else procedural images"
     )
     p.add_argument("--output_dir", default="runs/demo", help="folder for the results")
-    p.add_argument("--max_epochs", type=int, default=6, help="epochs of 50 steps for each method")
+    p.add_argument("--max_epochs", type=_positive, default=6, help="epochs of 50 steps for each method")
 
     p = command("prepare", "bring a public data set into the folders that a bundle reads, and check it")
     p.add_argument("dataset", choices=["chase_db1"])
@@ -59,6 +59,12 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--size", type=int, default=256, help="height and width in pixels")
     p.add_argument("--seed", type=int, default=0, help="seed of the first image")
     return top
+
+
+def _positive(text: str) -> int:
+    if int(text) < 1:
+        raise argparse.ArgumentTypeError(f"must be 1 or more, got {text}")
+    return int(text)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -51,6 +51,12 @@ def test_demo(tmp_path, capsys):
     assert all((panels[0] != panel).any() for panel in panels[1:])
 
 
+def test_a_demo_without_epochs_is_refused(capsys):
+    with pytest.raises(SystemExit):
+        main(["demo", "--max_epochs", "0"])
+    assert "--max_epochs: must be 1 or more, got 0" in capsys.readouterr().err
+
+
 def test_bundle(tmp_path, capsys):
     main(["bundle", "chase_vessel_segmentation"])
     assert (Path(capsys.readouterr().out.strip()) / "configs" / "train.yaml").is_file()
