@@ -11,24 +11,32 @@
 
 from __future__ import annotations
 
+from .covid19_ct import COVID19_CT_SPLIT, covid19_ct_datalist
+from .ct_reader import CTReader, dicom_series
 from .datalist import CHASE_DB1_SPLIT, chase_db1_datalist, select_labeled, semi_supervised_datalist
 from .inputs import ReadableImages, inference_datalist
 from .loader import SemiSupervisedLoader
-from .phantoms import vessel_phantom, write_vessel_phantoms
+from .phantoms import chest_phantom, vessel_phantom, write_chest_phantoms, write_vessel_phantoms
 from .prepare import CHASE_DB1_URL, prepare_chase_db1
 from .reader import PictureReader
 
 __all__ = [
     "CHASE_DB1_SPLIT",
     "CHASE_DB1_URL",
+    "COVID19_CT_SPLIT",
+    "CTReader",
     "PictureReader",
     "ReadableImages",
     "SemiSupervisedLoader",
     "chase_db1_datalist",
+    "chest_phantom",
+    "covid19_ct_datalist",
+    "dicom_series",
     "inference_datalist",
     "prepare_chase_db1",
     "select_labeled",
     "semi_supervised_datalist",
     "vessel_phantom",
+    "write_chest_phantoms",
     "write_vessel_phantoms",
 ]

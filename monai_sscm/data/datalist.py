@@ -16,8 +16,9 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -37,8 +38,10 @@ def semi_supervised_datalist(
     num_labeled: int | None = None,
     seed: int = 0,
     group_pattern: str | None = None,
-    split: Mapping[str, Sequence[str | int]] | None = None,
-) -> dict[str, list[dict[str, str]]]:
+    split: Mapping[str, Sequence[Any]] | None = None,
+    folders: bool = False,
+    preferred: Callable[[dict[str, Any]], bool] | None = None,
+) -> dict[str, list[dict[str, Any]]]:
     """
     List a folder of images and masks as labelled, unlabelled, validation and test images.
 
@@ -47,7 +50,8 @@ def semi_supervised_datalist(
         images/            one file an image
         labels/            its mask: the same name, or the name with more behind an underscore (a_mask.png for a.jpg)
         unlabeled_images/  more images without masks, if there are any
-        split.json         {"train": [names], "val": [names], "test": [names]}, names without suffix; if there is any
+        split.json         {"train": [names], "val": [names], "test": [names]}, names without suffix; if there is any.
+                           "kept_together": [[names], ...] says which images are of one patient
 
     Without ``split.json`` a fifth of the groups, always the same, become validation images. Of the training images
     ``num_labeled`` keep their masks, the others are listed without and count as unlabelled.
@@ -59,6 +63,8 @@ def semi_supervised_datalist(
         group_pattern: regular expression whose first group says of a file name which patient it belongs to. None:
             every image is a patient of its own.
         split: what ``split.json`` would say; a file in the folder goes first.
+        folders: whether a folder within these may be an image too, of the folder's name, as a DICOM series is.
+        preferred: see :py:func:`select_labeled`; called with training items.
 
     Returns:
         lists of MONAI's ``{"image": path, "label": path}`` by ``labeled``, ``unlabeled`` (no ``label``), ``val`` and
@@ -79,13 +85,12 @@ def semi_supervised_datalist(
     root = Path(dataset_dir)
     if not root.is_dir():
         raise FileNotFoundError(f"There is no folder {str(root)!r}: set `dataset_dir` to the folder of the data set.")
-    images = _files(root / "images")
-    masks = _files(root / "labels")
-    if (root / "split.json").is_file():
-        split = json.loads((root / "split.json").read_text())
+    images = _files(root / "images", folders)
+    masks = _files(root / "labels", folders)
+    split = read_split(root, split)
     names = {part: [str(name) for name in (split or {}).get(part, [])] for part in ("train", "val", "test")}
 
-    group_of = {name: _group(name, group_pattern) for name in images}
+    group_of = patients(images, group_pattern, split)
     if group_pattern and not any(re.match(group_pattern, name) for name in images):
         raise ValueError(f"`group_pattern` {group_pattern!r} fits no image name, such as {next(iter(images))!r}.")
     if split is None:
@@ -98,10 +103,10 @@ def semi_supervised_datalist(
         raise FileNotFoundError(f"The split names images that are not in {str(root / 'images')!r}: {missing[:5]}.")
     if not names["train"]:
         raise ValueError(f"No image of {str(root / 'images')!r} is left for training: add images of more patients.")
-    more = _files(root / "unlabeled_images") if (root / "unlabeled_images").is_dir() else {}
+    more = _files(root / "unlabeled_images", folders) if (root / "unlabeled_images").is_dir() else {}
     groups_of = {part: {group_of[name] for name in part_names} for part, part_names in names.items()}
-    groups_of["train"] |= {_group(name, group_pattern) for name in more}
-    _refuse_leaks(groups_of)
+    groups_of["train"] |= set(patients(more, group_pattern, split).values())
+    refuse_leaks(groups_of)
 
     parts = {
         part: [{"image": str(images[name]), "label": str(_mask_of(name, images, masks, root))} for name in part_names]
@@ -109,7 +114,7 @@ def semi_supervised_datalist(
     }
     _refuse_copies({part: [item["image"] for item in items] for part, items in parts.items()}, more.values())
     groups_of_train = [group_of[name] for name in names["train"]]
-    labeled, rest = select_labeled(parts["train"], num_labeled, seed, groups_of_train)
+    labeled, rest = select_labeled(parts["train"], num_labeled, seed, groups_of_train, preferred)
     unlabeled = [{"image": item["image"]} for item in rest]
     unlabeled += [{"image": str(path)} for path in more.values()]
     return {"labeled": labeled, "unlabeled": unlabeled, "val": parts["val"], "test": parts["test"]}
@@ -141,8 +146,12 @@ def chase_db1_datalist(
 
 
 def select_labeled(
-    items: Sequence[dict[str, str]], num_labeled: int | None, seed: int, groups: Sequence[str]
-) -> tuple[list[dict[str, str]], list[dict[str, str]]]:
+    items: Sequence[dict[str, Any]],
+    num_labeled: int | None,
+    seed: int,
+    groups: Sequence[str],
+    preferred: Callable[[dict[str, Any]], bool] | None = None,
+) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     """
     Choose the images that keep their labels: from as many patients as possible, nested, the same for a seed everywhere.
 
@@ -154,6 +163,8 @@ def select_labeled(
         num_labeled: length of the list; None takes all.
         seed: seed of the order.
         groups: patient of each item.
+        preferred: whether an item is of a kind, such as with a rare class, of which at least half of the list is to be
+            as long as there are any; asked only when items are left out. None: all are alike.
 
     Returns:
         the chosen items in their order, and the rest in theirs.
@@ -179,6 +190,12 @@ def select_labeled(
     names = sorted(members)
     queues = [random.permutation(members[names[k]]).tolist() for k in random.permutation(len(names))]
     order = [queue[turn] for turn in range(max(map(len, queues))) for queue in queues if turn < len(queue)]
+    if preferred is not None and num_labeled < len(items):
+        wanted, rest, order = {i for i in order if preferred(items[i])}, order, []
+        while rest:
+            turn = next((i for i in rest if i in wanted), rest[0]) if len(order) % 2 == 0 else rest[0]
+            rest = [i for i in rest if i != turn]
+            order.append(turn)
     chosen = order[:num_labeled]
     return [items[i] for i in chosen], [item for i, item in enumerate(items) if i not in set(chosen)]
 
@@ -194,16 +211,30 @@ def in_natural_order(paths: Iterable[Path]) -> list[Path]:
     return sorted(paths, key=lambda path: [int(t) if t.isdigit() else t for t in re.split(r"(\d+)", str(path))])
 
 
-def _files(folder: Path) -> dict[str, Path]:
+def read_split(root: Path, split: Mapping[str, Sequence[Any]] | None) -> Mapping[str, Sequence[Any]] | None:
+    """What the folder's ``split.json`` says, or the split that is given."""
+    path = root / "split.json"
+    if not path.is_file():
+        return split
+    try:
+        found = json.loads(path.read_text())
+    except ValueError as e:
+        raise ValueError(f"{str(path)!r} is no JSON ({e}): mend it, or take it away.") from e
+    if not isinstance(found, dict) or not any(part in found for part in ("train", "val", "test")):
+        raise ValueError(f'{str(path)!r} must be {{"train": [names], "val": [names], "test": [names]}}.')
+    return found
+
+
+def _files(folder: Path, folders: bool = False) -> dict[str, Path]:
     """The images of a folder by their names without suffix, in natural order."""
     if not folder.is_dir():
         raise FileNotFoundError(f"There is no folder {str(folder)!r}: the data set needs 'images' and 'labels'.")
     found: dict[str, Path] = {}
     for path in in_natural_order(folder.iterdir()):
         suffix = image_suffix(path)
-        if not suffix or path.name.startswith("."):
+        if path.name.startswith(".") or not (folders if path.is_dir() else suffix):
             continue
-        name = path.name[: -len(suffix)]
+        name = path.name if path.is_dir() else path.name[: -len(suffix)]
         if name in found:
             raise ValueError(f"{str(path)!r} and {found[name].name!r} have the same name: keep one of them.")
         found[name] = path
@@ -233,12 +264,17 @@ def _mask_of(name: str, images: Mapping[str, Path], masks: Mapping[str, Path], r
     return candidates[0]
 
 
-def _group(name: str, pattern: str | None) -> str:
-    match = re.match(pattern, name) if pattern else None
-    return match.group(1) if match else name
+def patients(
+    names: Iterable[str], pattern: str | None, split: Mapping[str, Sequence[Any]] | None = None
+) -> dict[str, str]:
+    """The patient of every image: by the split's ``kept_together``, else by the pattern, else the image itself."""
+    kept = (split or {}).get("kept_together", [])
+    together = {str(name): f"{group[0]} and others" for group in kept for name in group}
+    matches = {name: re.match(pattern, name) if pattern else None for name in names}
+    return {name: together.get(name) or (match.group(1) if match else name) for name, match in matches.items()}
 
 
-def _refuse_leaks(groups: Mapping[str, set[str]]) -> None:
+def refuse_leaks(groups: Mapping[str, set[str]]) -> None:
     parts = list(groups)
     for i, a in enumerate(parts):
         for b in parts[i + 1 :]:
@@ -252,16 +288,21 @@ def _refuse_copies(parts: Mapping[str, Sequence[str]], unlabeled: Iterable[Path]
     part_of = {path: part for part, paths in parts.items() for path in paths} | {str(p): "train" for p in unlabeled}
     by_size: dict[int, list[str]] = {}
     for path in part_of:
-        by_size.setdefault(Path(path).stat().st_size, []).append(path)
+        by_size.setdefault(sum(file.stat().st_size for file in _contents(path)), []).append(path)
     for paths in by_size.values():
         if len({part_of[path] for path in paths}) == 1:
             continue  # no need to read them
         seen: dict[str, str] = {}
         for path in paths:
-            digest = hashlib.sha256(Path(path).read_bytes()).hexdigest()
+            digest = hashlib.sha256(b"".join(file.read_bytes() for file in _contents(path))).hexdigest()
             other = seen.setdefault(digest, path)
             if part_of[other] != part_of[path]:
                 raise ValueError(
                     f"{other!r} in the {part_of[other]} part and {path!r} in the {part_of[path]} part are the same "
                     "image: keep it in one of them."
                 )
+
+
+def _contents(path: str) -> list[Path]:
+    """An image's file, or all files of its folder."""
+    return [Path(path)] if not Path(path).is_dir() else sorted(p for p in Path(path).rglob("*") if p.is_file())

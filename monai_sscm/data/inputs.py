@@ -22,18 +22,20 @@ from monai.data import IterableDataset
 
 from monai_sscm.errors import reason
 
+from .ct_reader import SCAN_SUFFIXES, CTReader, dicom_series
 from .datalist import image_suffix, in_natural_order
 
 __all__ = ["ReadableImages", "inference_datalist"]
 
 #: what can be segmented and written back
 _SUFFIXES = (".nii.gz", ".nii", ".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
+_SCANS_TOO = (*_SUFFIXES, *SCAN_SUFFIXES)
 _logger = logging.getLogger(__name__)
 
 
 def inference_datalist(
-    input: str | Path | Sequence[str | Path] | None, output_dir: str | Path | None = None
-) -> list[dict[str, str]]:
+    input: str | Path | Sequence[str | Path] | None, output_dir: str | Path | None = None, scans: bool = False
+) -> list[dict[str, Any]]:
     """
     List the images to segment.
 
@@ -42,10 +44,12 @@ def inference_datalist(
             are links; a list of images; or a text file with the path of an image on every line, relative to the file's
             folder. None: nothing.
         output_dir: folder of the results; what is in it already is not listed. None: not known.
+        scans: whether MHA and NRRD volumes and DICOM series are taken too; every series in a folder, in whatever order
+            and depth its files lie, is one image.
 
     Returns:
         ``{"image": path, "name": name}`` for every image, where the name, without suffix, is that of its results; of a
-        folder's images it has the folders within.
+        folder's images it has the folders within. The ``image`` of a DICOM series is the list of its files.
 
     Raises:
         FileNotFoundError: when ``input`` does not exist, or a folder has no images.
@@ -62,7 +66,9 @@ def inference_datalist(
     if input is None or input == "" or input == []:
         return []
     results = None if output_dir is None else Path(output_dir).resolve()
+    suffixes = _SCANS_TOO if scans else _SUFFIXES
     root = None
+    series: dict[str, list[str]] = {}
     if isinstance(input, (list, tuple)):
         paths = [Path(str(p)) for p in input]
     else:
@@ -73,18 +79,26 @@ def inference_datalist(
             root = path
             if results == path.resolve():
                 raise ValueError(f"The results would lie among the images in {str(path)!r}: set another `output_dir`.")
-            files = [p for p in path.rglob("*") if image_suffix(p).lower() in _SUFFIXES and not p.name.startswith(".")]
+            files = [p for p in path.rglob("*") if image_suffix(p).lower() in suffixes and not p.name.startswith(".")]
             files = [p for p in files if not p.is_dir() and (results is None or results not in p.resolve().parents)]
             paths = in_natural_order(files)
+            series = dicom_series(path) if scans else {}
         elif path.suffix.lower() == ".txt":
             paths = [path.parent / line.strip() for line in _lines(path) if line.strip()]
         else:
             paths = [path]
-    if not paths:
+    if scans:
+        # in a list, folders stand for the series in them
+        for path in paths:
+            if path.is_dir():
+                series |= dicom_series(path) or {path.name: [str(path)]}
+        paths = [path for path in paths if not path.is_dir()]
+    if not paths and not series:
         raise FileNotFoundError(
-            f"There are no images in {str(input)!r}: set `input` to an image or a folder of images."
+            f"There are no images in {str(input)!r}: set `input` to an image or a folder of images"
+            f"{', volumes or DICOM series' if scans else ''}."
         )
-    items: dict[str, dict[str, str]] = {}
+    items: dict[str, dict[str, Any]] = {}
     for path in paths:
         inside = path.relative_to(root) if root else Path(path.name)
         name = str(inside)[: len(str(inside)) - len(image_suffix(path) or path.suffix)]
@@ -94,6 +108,10 @@ def inference_datalist(
                 "segment them into different folders."
             )
         items[name] = {"image": str(path), "name": name}
+    for name, files_of_series in series.items():
+        while name in items:
+            name += "_dicom"
+        items[name] = {"image": files_of_series, "name": name}
     return list(items.values())
 
 
@@ -113,6 +131,7 @@ class ReadableImages(IterableDataset):
     Args:
         data: items with ``image``, the path, as :py:func:`inference_datalist` gives them.
         transform: transform that loads them.
+        scans: whether they may be MHA or NRRD volumes and DICOM series too.
 
     Example:
         >>> import logging, os, tempfile
@@ -129,8 +148,9 @@ class ReadableImages(IterableDataset):
         >>> logging.disable(logging.NOTSET)
     """
 
-    def __init__(self, data: Sequence[dict[str, Any]], transform: Any) -> None:
+    def __init__(self, data: Sequence[dict[str, Any]], transform: Any, scans: bool = False) -> None:
         super().__init__(data, transform)
+        self.scans = scans
         self.unreadable: dict[str, str] = {}
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
@@ -138,14 +158,17 @@ class ReadableImages(IterableDataset):
             raise ValueError("There is nothing to segment: set `input` to an image, a folder or a list of images.")
         self.unreadable = {}
         for item in self.data:
+            loaded = []
             try:
-                _check_suffix(Path(item["image"]))
-                loaded = self.transform(item)
+                self._check_suffix(item["image"])
+                loaded.append(self.transform(item))
             except Exception as e:  # any reader's and any transform's
-                self.unreadable[item["image"]] = " ".join(str(reason(e)).split())[:500]
-                _logger.error(f"{item['image']!r} is left out: {self.unreadable[item['image']]}")
+                image = item["image"] if isinstance(item["image"], str) else str(Path(item["image"][0]).parent)
+                self.unreadable[image] = " ".join(str(reason(e)).split())[:500]
+                _logger.error(f"{image!r} is left out: {self.unreadable[image]}")
                 continue
-            yield loaded
+            # kept nowhere here while it is worked on: a scan is large
+            yield loaded.pop()
 
     def finish(self) -> None:
         """
@@ -158,7 +181,9 @@ class ReadableImages(IterableDataset):
             files = "\n".join(f"  {path}: {why}" for path, why in self.unreadable.items())
             raise SystemExit(f"{len(self.unreadable)} of {len(self.data)} images were left out:\n{files}")
 
-
-def _check_suffix(path: Path) -> None:
-    if image_suffix(path).lower() not in _SUFFIXES or path.is_dir():
-        raise ValueError(f"{str(path)!r} is no PNG, JPEG, BMP, TIFF or NIfTI image: save it as one of these.")
+    def _check_suffix(self, image: str | Sequence[str]) -> None:
+        if self.scans:
+            if not CTReader().verify_suffix(image):
+                raise ValueError(f"{image!r} is no picture, NIfTI, MHA, NRRD or DICOM image: save it as one of these.")
+        elif image_suffix(Path(str(image))).lower() not in _SUFFIXES or Path(str(image)).is_dir():
+            raise ValueError(f"{image!r} is no PNG, JPEG, BMP, TIFF or NIfTI image: save it as one of these.")

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterator, Sized
+from collections.abc import Hashable, Iterator, Sequence, Sized
 from typing import Any
 
 import numpy as np
@@ -57,6 +57,12 @@ class SemiSupervisedLoader:
         donor: data set of dictionaries with ``image`` and ``label``. None: none; use the labelled batch as donor.
         batch_size: images of each stream in a batch; or
         unlabeled_batch_size, donor_batch_size: another number for that stream.
+        unlabeled_groups: the group of every unlabelled image, such as the scan that a slice is of. Then each order has
+            one random image of every group, so that a scan of many slices counts no more than one of few. None: each
+            image is a group of its own.
+        align_donors: whether a donor is cropped and flipped as the unlabelled image that it is pasted onto, for images
+            in which a place means the same, as in slices that are cropped to the lungs. Both data sets then need the
+            same random transforms, in copies of their own.
         epoch_length: batches in an epoch. None: as many as it takes to see every image of the longest stream.
         num_workers: processes that load each stream; 0 loads in this one.
         seed: see above.
@@ -85,6 +91,8 @@ class SemiSupervisedLoader:
         batch_size: int = 4,
         unlabeled_batch_size: int | None = None,
         donor_batch_size: int | None = None,
+        unlabeled_groups: Sequence[Hashable] | None = None,
+        align_donors: bool = False,
         epoch_length: int | None = None,
         num_workers: int = 0,
         seed: int = 0,
@@ -92,6 +100,9 @@ class SemiSupervisedLoader:
     ) -> None:
         if kwargs.get("persistent_workers"):
             raise ValueError("`persistent_workers` would keep random numbers from one epoch to the next: leave it out.")
+        if align_donors and (unlabeled_batch_size or batch_size) != (donor_batch_size or batch_size):
+            raise ValueError("With `align_donors` there must be as many donors in a batch as unlabelled images.")
+        self.align_donors = align_donors
         self.seed = seed
         self.epoch = 0
         self.start = 0
@@ -108,6 +119,14 @@ class SemiSupervisedLoader:
                 raise ValueError(f"The {name} data set has no length: use a map-style data set.")
             if len(dataset) == 0:
                 raise ValueError(f"There are no {name} images: {_CURE[name]}.")
+        groups: dict[str, Sequence[Hashable]] = {p: range(len(dataset)) for p, (dataset, _) in sizes.items()}
+        if unlabeled is not None and unlabeled_groups is not None:
+            if len(unlabeled_groups) != len(groups["unlabeled_"]):
+                raise ValueError(
+                    f"`unlabeled_groups` names {len(unlabeled_groups)} groups, there are {len(groups['unlabeled_'])} "
+                    "unlabelled images: name one for each."
+                )
+            groups["unlabeled_"] = unlabeled_groups
         if epoch_length is None:
             epoch_length = max(math.ceil(len(dataset) / (size * _world()[1])) for dataset, size in sizes.values())
         self.epoch_length = epoch_length
@@ -115,7 +134,7 @@ class SemiSupervisedLoader:
             prefix: DataLoader(
                 dataset,
                 batch_size=size,
-                sampler=_EndlessSampler(len(dataset), epoch_length * size),
+                sampler=_EndlessSampler(groups[prefix], epoch_length * size),
                 num_workers=num_workers,
                 generator=torch.Generator(),
                 **kwargs,
@@ -145,9 +164,13 @@ class SemiSupervisedLoader:
             self.start = 0
         self._announced = False
         rank, _ = _world()
-        for stream, loader in enumerate(self.streams.values()):
+        streams = list(self.streams)
+        for stream, (prefix, loader) in enumerate(self.streams.items()):
             loader.sampler.seed = [self.seed, self.epoch, stream]  # type: ignore[attr-defined]
-            own = int(np.random.SeedSequence([self.seed, self.epoch, stream, rank]).generate_state(1)[0])
+            # the same random transforms from the same seed crop and flip alike
+            like = "unlabeled_" if self.align_donors and prefix == "donor_" and "unlabeled_" in streams else prefix
+            of_transforms = [self.seed, self.epoch, streams.index(like), rank]
+            own = int(np.random.SeedSequence(of_transforms).generate_state(1)[0])
             loader.generator.manual_seed(own)
             if loader.num_workers == 0:
                 # with workers, each seeds its copy of the transforms from the generator
@@ -168,12 +191,15 @@ class SemiSupervisedLoader:
 
 
 class _EndlessSampler(Sampler[int]):
-    """Indices in one random order after another, this rank's share of them."""
+    """Indices in one random order after another, this rank's share of them; in an order, one index of every group."""
 
-    def __init__(self, length: int, num_samples: int) -> None:
-        self.length = length
+    def __init__(self, groups: Sequence[Hashable], num_samples: int) -> None:
         self.num_samples = num_samples
         self.seed: list[int] = [0]
+        members: dict[Hashable, list[int]] = {}
+        for i, group in enumerate(groups):
+            members.setdefault(group, []).append(i)
+        self.members = list(members.values())
 
     def __len__(self) -> int:
         return self.num_samples
@@ -182,9 +208,13 @@ class _EndlessSampler(Sampler[int]):
         rank, world_size = _world()
         # RandomState's numbers are the same in every version of numpy
         random = np.random.RandomState(np.random.SeedSequence(self.seed).generate_state(4))
-        orders = math.ceil(self.num_samples * world_size / self.length)
-        indices = np.concatenate([random.permutation(self.length) for _ in range(orders)])
-        yield from indices[rank : self.num_samples * world_size : world_size].tolist()
+        orders = math.ceil(self.num_samples * world_size / len(self.members))
+        indices = []
+        for _ in range(orders):
+            for k in random.permutation(len(self.members)):
+                group = self.members[k]
+                indices.append(group[0] if len(group) == 1 else group[random.randint(len(group))])
+        yield from indices[rank : self.num_samples * world_size : world_size]
 
 
 def _world() -> tuple[int, int]:

@@ -17,9 +17,10 @@ import json
 from pathlib import Path
 
 import numpy as np
+import SimpleITK as sitk
 from PIL import Image, ImageDraw
 
-__all__ = ["vessel_phantom", "write_vessel_phantoms"]
+__all__ = ["chest_phantom", "vessel_phantom", "write_chest_phantoms", "write_vessel_phantoms"]
 
 _SUPERSAMPLING = 4
 
@@ -114,6 +115,98 @@ def write_vessel_phantoms(
             image, mask = vessel_phantom(size, seed + number)
             Image.fromarray(image).save(root / "images" / f"{name}.png")
             Image.fromarray(mask * 255).save(root / "labels" / f"{name}.png")
+            split[part].append(name)
+            number += 1
+    (root / "split.json").write_text(json.dumps(split, indent=1))
+
+
+def chest_phantom(size: int = 128, num_slices: int = 12, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """
+    A scan like a chest CT, in Hounsfield units, with ground-glass and consolidation in the lungs, and its exact mask.
+
+    Args:
+        size: height and width in voxels, at least 32.
+        num_slices: number of axial slices.
+        seed: which scan.
+
+    Returns:
+        scan ``(size, size, num_slices)``, int16, X to the patient's left, Y to the back and Z to the head, and mask of
+        the same shape, uint8: 0 background, 1 ground-glass, 2 consolidation.
+
+    Example:
+        >>> from monai_sscm.data import chest_phantom
+        >>> scan, mask = chest_phantom(size=64, num_slices=8, seed=1)
+        >>> scan.shape, scan.dtype, sorted(set(mask.ravel().tolist()))
+        ((64, 64, 8), dtype('int16'), [0, 1, 2])
+    """
+    if size < 32:
+        raise ValueError(f"`size` must be at least 32, got {size!r}.")
+    random = np.random.RandomState(seed)
+    axes = [(np.arange(size) + 0.5) / size, (np.arange(size) + 0.5) / size, (np.arange(num_slices) + 0.5) / num_slices]
+    x, y, z = np.meshgrid(*axes, indexing="ij", sparse=True)
+
+    def inside(centre: tuple[float, ...], radii: tuple[float, ...]) -> np.ndarray:
+        return sum(((a - c) / r) ** 2 for a, c, r in zip((x, y, z), centre, radii, strict=True)) < 1
+
+    scan = np.full((size, size, num_slices), -1000.0)
+    wide, deep = random.uniform(0.40, 0.45), random.uniform(0.30, 0.36)
+    scan[inside((0.5, 0.5, 0.5), (wide, deep, 9.0))] = -90
+    scan[inside((0.5, 0.5, 0.5), (wide - 0.03, deep - 0.03, 9.0))] = 40
+    lungs = np.zeros(scan.shape, dtype=bool)
+    for side in (-1, 1):
+        lungs |= inside((0.5 + side * wide * 0.48, 0.49, 0.5), (wide * 0.38, deep * 0.75, random.uniform(0.5, 0.8)))
+    scan[lungs] = -850
+    scan[inside((0.5, 0.5 + deep * 0.75, 0.5), (0.05, 0.05, 9.0))] = 350
+    coarse = np.asarray(random.normal(0, 1, (size // 4, size // 4, num_slices)))
+    texture = coarse.repeat(4, axis=0).repeat(4, axis=1)
+    texture = np.pad(texture, [(0, size - texture.shape[0]), (0, size - texture.shape[1]), (0, 0)], mode="edge")
+    scan += np.where(lungs, 40, 10) * texture
+
+    mask = np.zeros(scan.shape, dtype=np.uint8)
+    places = np.argwhere(lungs)
+    for index, count, radius, density in ((1, 5, 0.10, -500), (2, 3, 0.06, 20)):
+        for _ in range(count):
+            centre = (places[random.randint(len(places))] + 0.5) / scan.shape
+            r = radius * random.uniform(0.6, 1.4)
+            lesion = inside(tuple(centre), (r, r * random.uniform(0.7, 1.3), 0.25)) & lungs
+            mask[lesion] = index
+            scan[lesion] = density + random.uniform(-60, 60) + 30 * texture[lesion]
+    scan += random.normal(0, 20, scan.shape)
+    return np.clip(scan, -1024, 3071).astype(np.int16), mask
+
+
+def write_chest_phantoms(
+    output_dir: str | Path,
+    num_train: int = 6,
+    num_val: int = 1,
+    num_test: int = 1,
+    size: int = 128,
+    num_slices: int = 12,
+    seed: int = 0,
+) -> None:
+    """
+    Write a data set of chest phantoms as NIfTI scans, laid out as ``covid19_ct_datalist`` reads it.
+
+    Args:
+        output_dir: folder to write to, made if it is not there.
+        num_train, num_val, num_test: how many scans each part has.
+        size: height and width in voxels.
+        num_slices: number of axial slices.
+        seed: seed of the first scan.
+    """
+    root = Path(output_dir)
+    split: dict[str, list[str]] = {}
+    number = 0
+    for folder in ("images", "labels"):
+        (root / folder).mkdir(parents=True, exist_ok=True)
+    for part, count in {"train": num_train, "val": num_val, "test": num_test}.items():
+        split[part] = []
+        for _ in range(count):
+            name = f"phantom_{number + 1:02d}"
+            for folder, array in zip(("images", "labels"), chest_phantom(size, num_slices, seed + number), strict=True):
+                image = sitk.GetImageFromArray(array.transpose())
+                image.SetSpacing((350 / size, 350 / size, 5.0))
+                sitk.WriteImage(image, str(root / folder / f"{name}.nii.gz"))
             split[part].append(name)
             number += 1
     (root / "split.json").write_text(json.dumps(split, indent=1))

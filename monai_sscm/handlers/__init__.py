@@ -13,11 +13,12 @@ from __future__ import annotations
 
 from .checkpoint import CheckpointHandler, check_writable, save_checkpoint
 from .discriminator import DiscriminatorStats
-from .metrics import dice_per_class, iou_per_class, segmentation_metrics
+from .metrics import dice_per_class, hausdorff_metrics, iou_per_class, segmentation_metrics
 from .overlay import OverlayHandler, overlay
 from .predictions import PredictionSaver
 from .pseudo_labels import PseudoLabelStats, pseudo_label_stats
 from .scalars import scalars
+from .scans import ScanSaver, findings
 
 __all__ = [
     "CheckpointHandler",
@@ -25,8 +26,11 @@ __all__ = [
     "OverlayHandler",
     "PredictionSaver",
     "PseudoLabelStats",
+    "ScanSaver",
     "check_writable",
     "dice_per_class",
+    "findings",
+    "hausdorff_metrics",
     "iou_per_class",
     "overlay",
     "pseudo_label_stats",

@@ -16,10 +16,13 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from ignite.metrics import ConfusionMatrix, Metric, MetricsLambda
+from ignite.metrics.metric import reinit__is_reduced, sync_all_reduce
+from monai.metrics import compute_hausdorff_distance
 
-__all__ = ["dice_per_class", "iou_per_class", "segmentation_metrics"]
+__all__ = ["dice_per_class", "hausdorff_metrics", "iou_per_class", "segmentation_metrics"]
 
 
 def iou_per_class(matrix: torch.Tensor) -> torch.Tensor:
@@ -63,14 +66,15 @@ def segmentation_metrics(
 
     Args:
         class_names: names of the classes in the order of their indices, background first.
-        output_transform: from the engine's output to logits or one-hot prediction ``(B, C, *spatial)`` and class
-            indices ``(B, *spatial)``. None: ``pred`` and ``label`` of a dictionary or a decollated list.
+        output_transform: from the engine's output to logits or one-hot prediction ``(B, C, *spatial)``, or class
+            indices ``(B, *spatial)``, and the label's class indices ``(B, *spatial)``. None: ``pred`` and ``label`` of
+            a dictionary or a decollated list.
 
     Returns:
         ``mean_iou``, and ``iou_<name>`` and ``dice_<name>`` for every class; absent classes are nan and left out of
         the mean.
     """
-    matrix = ConfusionMatrix(len(class_names), output_transform=output_transform or _pred_and_label)
+    matrix = _IndexConfusionMatrix(len(class_names), output_transform=output_transform or _pred_and_label)
     metrics: dict[str, Metric] = {"mean_iou": MetricsLambda(lambda m: float(iou_per_class(m).nanmean()), matrix)}
     for i, name in enumerate(class_names):
         metrics[f"iou_{name}"] = MetricsLambda(lambda m, i=i: float(iou_per_class(m)[i]), matrix)
@@ -78,10 +82,95 @@ def segmentation_metrics(
     return metrics
 
 
+def hausdorff_metrics(
+    class_names: Sequence[str], output_transform: Callable[[Any], Any] | None = None
+) -> dict[str, Metric]:
+    """
+    95 % Hausdorff distance of every class but the background, in millimetres: the mean over the scans that have it.
+
+    A scan that has a class in the truth alone, or in the prediction alone, counts with the length of its own diagonal,
+    since a distance of 0, or leaving it out, would reward a class that is missed. Scans without the class in either are
+    left out, and so are pictures, whose pixels have no size that is known.
+
+    Args:
+        class_names: names of the classes in the order of their indices, background first.
+        output_transform: from the engine's output to prediction and label, class indices ``(B, *spatial)``, and the
+            voxel's size in mm along each axis, or None. None: ``pred``, ``label`` and the metadata of ``image`` of a
+            dictionary or a decollated list, as :py:class:`monai_sscm.data.CTReader` gives it.
+
+    Returns:
+        ``hd95_<name>`` for every class; nan for a class that is in no scan.
+    """
+    distances = _HausdorffDistances(len(class_names), output_transform or _with_spacing)
+    return {
+        f"hd95_{name}": MetricsLambda(lambda d, i=i: float(d[i]), distances) for i, name in enumerate(class_names[1:])
+    }
+
+
+class _HausdorffDistances(Metric):
+    def __init__(self, num_classes: int, output_transform: Callable[[Any], Any]) -> None:
+        self.num_classes = num_classes
+        super().__init__(output_transform)
+
+    @reinit__is_reduced
+    def reset(self) -> None:
+        self._sum = torch.zeros(self.num_classes - 1, dtype=torch.float64, device=self._device)
+        self._count = torch.zeros(self.num_classes - 1, dtype=torch.float64, device=self._device)
+
+    @reinit__is_reduced
+    def update(self, output: Any) -> None:
+        pred, label, spacing = output
+        if spacing is None:
+            return
+        diagonal = float(np.linalg.norm(np.array(label.shape[1:]) * np.array(spacing)))
+        for p, t in zip(pred, label, strict=True):
+            for i in range(1, self.num_classes):
+                ours, truth = (p == i)[None, None], (t == i)[None, None]
+                there = [bool(ours.any()), bool(truth.any())]
+                if all(there):
+                    distance = compute_hausdorff_distance(ours, truth, True, percentile=95, spacing=list(spacing))
+                    self._sum[i - 1] += float(distance)
+                elif any(there):
+                    self._sum[i - 1] += diagonal
+                self._count[i - 1] += any(there)
+
+    @sync_all_reduce("_sum", "_count")
+    def compute(self) -> torch.Tensor:
+        return self._sum / self._count
+
+
+def _with_spacing(output: Any) -> tuple[torch.Tensor, torch.Tensor, list[float] | None]:
+    items = output if isinstance(output, list) else [output]
+    meta = getattr(items[0]["image"], "meta", {})
+    spacing = None
+    if "geometry" in meta:
+        # of the axes as they were read, not as they were stored
+        affine = torch.as_tensor(meta["affine"]).double().reshape(-1, 4, 4)[0]
+        spacing = affine[:3, :3].norm(dim=0).tolist()
+    pred, label = _pred_and_label(output)
+    return (pred if pred.ndim == label.ndim else pred.argmax(1)), label, spacing
+
+
+class _IndexConfusionMatrix(ConfusionMatrix):
+    """ignite's, which also takes predictions as class indices, as of a volume whose logits would not fit."""
+
+    def update(self, output: Sequence[torch.Tensor]) -> None:
+        pred, label = (x.detach() for x in output)
+        if pred.shape != label.shape:
+            super().update((pred, label))
+            return
+        self._num_examples += len(pred)
+        pairs = label.flatten().long() * self.num_classes + pred.flatten().long()
+        counts = torch.bincount(pairs, minlength=self.num_classes**2).reshape(self.num_classes, self.num_classes)
+        self.confusion_matrix += counts.to(self.confusion_matrix)
+
+
 def _pred_and_label(output: Any) -> tuple[torch.Tensor, torch.Tensor]:
     if isinstance(output, list):
         output = {key: torch.stack([torch.as_tensor(item[key]) for item in output]) for key in ("pred", "label")}
     pred, label = torch.as_tensor(output["pred"]), torch.as_tensor(output["label"])
+    if pred.shape[1] == 1:
+        return pred[:, 0].long(), label[:, 0].long()
     if label.shape[1] not in (1, pred.shape[1]):
         raise ValueError(f"The label must have one channel or {pred.shape[1]}, got {tuple(label.shape)}.")
     return pred, (label[:, 0] if label.shape[1] == 1 else label.argmax(1)).long()

@@ -87,13 +87,12 @@ class PredictionSaver:
         Args:
             name: name of the files, without suffix; may have folders in it.
             image: ``(C, *spatial)``, with its metadata.
-            pred: logits ``(classes, *spatial)``.
+            pred: logits ``(classes, *spatial)``, or class indices ``(1, *spatial)``, uint8, where no probabilities are
+                asked for.
             shown: what an overlay shows, of the image's size.
         """
-        prob = torch.as_tensor(pred).detach().float().softmax(0).cpu().numpy()
-        mask = prob.argmax(0).astype(np.uint8)
-        stem = self.output_dir / name
-        stem.parent.mkdir(parents=True, exist_ok=True)
+        mask, prob = self._mask(pred)
+        stem = self._stem(name)
         if str(image.meta[ImageMetaKey.FILENAME_OR_OBJ]).lower().endswith((".nii", ".nii.gz")):
             # the file's own dimensions, of which some may have been of length 1
             shape = [int(n) for n in np.asarray(image.meta["spatial_shape"]).ravel()]
@@ -114,10 +113,24 @@ class PredictionSaver:
                         Image.fromarray((p * 65535).round().astype(np.uint16)), f"{stem}_prob_{class_name}.png"
                     )
         if self.overlays:
-            under = overlay(shown, torch.as_tensor(mask)[None])[..., shown.shape[2] :]
-            self._write_png(
-                Image.fromarray((under * 255).byte().permute(1, 2, 0).contiguous().numpy()), f"{stem}_overlay.png"
-            )
+            self._write_overlay(shown, mask, f"{stem}_overlay.png")
+
+    def _mask(self, pred: torch.Tensor) -> tuple[np.ndarray, np.ndarray]:
+        """Class indices, and the probabilities (none of a prediction that is class indices)."""
+        x = torch.as_tensor(pred).detach()
+        if x.dtype == torch.uint8:
+            return x[0].cpu().numpy(), np.empty(0)
+        prob = x.float().softmax(0).cpu().numpy()
+        return prob.argmax(0).astype(np.uint8), prob
+
+    def _stem(self, name: str) -> Path:
+        stem = self.output_dir / name
+        stem.parent.mkdir(parents=True, exist_ok=True)
+        return stem
+
+    def _write_overlay(self, shown: torch.Tensor, mask: np.ndarray, path: str) -> None:
+        under = overlay(shown, torch.as_tensor(mask)[None])[..., shown.shape[2] :]
+        self._write_png(Image.fromarray((under * 255).byte().permute(1, 2, 0).contiguous().numpy()), path)
 
     def _write_png(self, picture: Image.Image, path: str) -> None:
         self._write(Path(path), ".part", lambda part: picture.save(part, format="PNG"))
@@ -147,5 +160,9 @@ def _palette(num_classes: int) -> list[int]:
     """Black for the background, white for the one other class, or colours for several."""
     if num_classes == 2:
         return [0, 0, 0, 255, 255, 255]
-    colours = colormaps["tab10"](np.arange(num_classes - 1) % 10)[:, :3]
-    return [0, 0, 0, *(colours * 255).round().astype(int).ravel().tolist()]
+    return [0, 0, 0, *(class_colours(num_classes) * 255).round().astype(int).ravel().tolist()]
+
+
+def class_colours(num_classes: int) -> np.ndarray:
+    """Red, green and blue, in [0, 1], of every class but the background."""
+    return np.asarray(colormaps["tab10"](np.arange(num_classes - 1) % 10))[:, :3]

@@ -11,6 +11,7 @@
 
 from __future__ import annotations
 
+from .slab import SlabInferer
 from .zoom import ZoomInferer
 
-__all__ = ["ZoomInferer"]
+__all__ = ["SlabInferer", "ZoomInferer"]

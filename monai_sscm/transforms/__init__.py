@@ -11,6 +11,8 @@
 
 from __future__ import annotations
 
+from .ct.array import EXPORT_WINDOW, LUNG_WINDOW, TakeSlice, ToHounsfield, export_window, in_lung_box, lung_box
+from .ct.dictionary import TakeSliceD, TakeSliced, TakeSliceDict, ToHounsfieldD, ToHounsfieldd, ToHounsfieldDict
 from .image.array import ImageToInput
 from .image.dictionary import ImageToInputD, ImageToInputd, ImageToInputDict
 from .intensity.array import RandStrongIntensity
@@ -32,6 +34,8 @@ from .pasting.dictionary import (
 )
 
 __all__ = [
+    "EXPORT_WINDOW",
+    "LUNG_WINDOW",
     "ClassMix",
     "ClassMixD",
     "ClassMixDict",
@@ -58,4 +62,15 @@ __all__ = [
     "SupervisedClassMixD",
     "SupervisedClassMixDict",
     "SupervisedClassMixd",
+    "TakeSlice",
+    "TakeSliceD",
+    "TakeSliceDict",
+    "TakeSliced",
+    "ToHounsfield",
+    "ToHounsfieldD",
+    "ToHounsfieldDict",
+    "ToHounsfieldd",
+    "export_window",
+    "in_lung_box",
+    "lung_box",
 ]

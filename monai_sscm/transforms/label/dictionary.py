@@ -21,6 +21,7 @@ from collections.abc import Hashable, Mapping
 
 from monai.config import KeysCollection
 from monai.config.type_definitions import NdarrayOrTensor
+from monai.data import MetaTensor
 from monai.transforms import MapTransform
 
 from .array import MaskToIndex, file_of
@@ -35,11 +36,12 @@ class MaskToIndexd(MapTransform):
     Args:
         keys: masks to convert.
         num_classes, ignore_index: see the array version.
-        image_key: image of which the masks must have the size; None does not look.
+        image_key: image of which the masks must have the size and, if both say where they lie, the affine; None does
+            not look.
         allow_missing_keys: whether to pass over keys that are not there, as for unlabelled images.
 
     Raises:
-        ValueError: when a mask is not as the array version wants it, or its size is not the image's.
+        ValueError: when a mask is not as the array version wants it, or its size or affine is not the image's.
 
     Example:
         >>> import torch
@@ -71,6 +73,14 @@ class MaskToIndexd(MapTransform):
                     f"The mask {file_of(d[key])!r} has the size {tuple(d[key].shape[1:])}, its image "
                     f"{file_of(image)!r} has {tuple(image.shape[1:])}: they must be the same."
                 )
+            if isinstance(image, MetaTensor) and isinstance(d[key], MetaTensor):
+                apart = float((image.affine - d[key].affine).abs().max())
+                # headers are rounded, and by some tools to single precision
+                if apart > 0.01:
+                    raise ValueError(
+                        f"The mask {file_of(d[key])!r} does not lie where its image {file_of(image)!r} does: their affines "
+                        f"differ by up to {apart:.3g} mm. Resample the mask onto the image, or save it with its header."
+                    )
             d[key] = self.to_index(d[key])
         return d
 
