@@ -17,7 +17,7 @@ import argparse
 from collections.abc import Sequence
 
 from monai_sscm.bundle import bundle_names, copy_bundle, find_bundle
-from monai_sscm.data import CHASE_DB1_URL, prepare_chase_db1, write_vessel_phantoms
+from monai_sscm.data import CHASE_DB1_URL, prepare_chase_db1, write_chest_phantoms, write_vessel_phantoms
 from monai_sscm.demo import demo
 from monai_sscm.errors import plain_errors
 
@@ -51,8 +51,9 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("name", choices=bundle_names())
     p.add_argument("--to", metavar="FOLDER", help="folder that becomes the copy")
 
-    p = command("phantoms", "write procedural fundus photographs with exact masks, to try things out")
+    p = command("phantoms", "write procedural fundus photographs or chest CT with exact masks, to try things out")
     p.add_argument("output_dir", help="folder to write to")
+    p.add_argument("--kind", choices=["vessel", "chest"], default="vessel", help="photographs, or CT scans")
     p.add_argument("--num_train", type=int, default=12, help="images for training")
     p.add_argument("--num_val", type=int, default=2, help="images for validation")
     p.add_argument("--num_test", type=int, default=2, help="images for testing")
@@ -83,6 +84,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         print(prepare_chase_db1(**values))
     elif name == "bundle":
         print(find_bundle(values["name"]) if values["to"] is None else copy_bundle(values["name"], values["to"]))
+    elif values.pop("kind") == "chest":
+        write_chest_phantoms(**values)
     else:
         write_vessel_phantoms(**values)
 

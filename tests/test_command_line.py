@@ -76,4 +76,6 @@ def test_an_error_is_one_line(tmp_path):
 def test_phantoms(tmp_path):
     arguments = ["--num_train", "3", "--num_val", "1", "--num_test", "0", "--size", "32"]
     main(["phantoms", str(tmp_path / "folder"), *arguments])
-    assert len(list((tmp_path / "folder" / "images").iterdir())) == 4
+    assert len(list((tmp_path / "folder" / "images").glob("*.png"))) == 4
+    main(["phantoms", str(tmp_path / "scans"), "--kind", "chest", *arguments])
+    assert len(list((tmp_path / "scans" / "images").glob("*.nii.gz"))) == 4

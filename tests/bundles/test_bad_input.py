@@ -24,12 +24,13 @@ from pathlib import Path
 import nibabel
 import numpy as np
 import pytest
+import SimpleITK as sitk
 import torch
 from PIL import Image
 
-from monai_sscm.data import write_vessel_phantoms
+from monai_sscm.data import chest_phantom, write_chest_phantoms, write_vessel_phantoms
 from monai_sscm.errors import reason
-from tests.bundles.test_chase import CONFIGS, workflow
+from tests.bundles.test_training import CONFIGS, workflow
 
 SIZE = 64
 
@@ -275,3 +276,72 @@ def test_the_command_ends_with_the_sentence_alone(data):
     assert done.stderr.splitlines()[-1].startswith(f"Error: The picture '{image(data)}' cannot be read, replace it")
     done = command(*arguments, debug=True)
     assert "Traceback" in done.stderr and done.stderr.splitlines()[-1].startswith("Error: The picture")
+
+
+# --- chest CT --------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def scans(tmp_path) -> Path:
+    folder = tmp_path / "data"
+    write_chest_phantoms(folder, num_train=3, num_val=1, num_test=1, size=SIZE, num_slices=3)
+    return folder
+
+
+def rewrite(path: Path, change: Callable[[sitk.Image], sitk.Image]) -> None:
+    sitk.WriteImage(change(sitk.ReadImage(str(path))), str(path))
+
+
+def moved(image: sitk.Image) -> sitk.Image:
+    image.SetOrigin((3.0, 0.0, 0.0))
+    return image
+
+
+@pytest.mark.parametrize(
+    ("file", "change", "message"),
+    [
+        ("labels", moved, r"mask '.*01.nii.gz' does not lie where its image .* differ by up to 3 mm. Resample"),
+        ("labels", lambda i: i[:, :, :2], r"mask '.*01.nii.gz' has the size \(64, 64, 2\), its image"),
+        ("labels", lambda i: i + 2, r"mask '.*01.nii.gz' has the values \[3, 4\], but with num_classes=3"),
+        ("images", lambda i: sitk.Clamp(i, lowerBound=0), r"neither Hounsfield units, where air is near -1000"),
+        ("images", lambda i: i * 0, r"scan '.*01.nii.gz' is empty, all its values are 0"),
+        ("images", lambda i: sitk.Cast(i, sitk.sitkFloat32) / 0, r"scan '.*01.nii.gz' has \d+ NaN or infinite values"),
+        ("images", lambda i: sitk.JoinSeries([i, i]), r"scan '.*01.nii.gz' has 4 dimensions"),
+    ],
+)
+def test_bad_scans_and_masks(scans, file, change, message):
+    rewrite(scans / file / "phantom_01.nii.gz", change)
+    with pytest.raises(ValueError, match=message):
+        train(scans, bundle="covid19_ct_segmentation", num_labeled=3, unlabeled_images=False)
+
+
+def test_a_patient_on_two_sides(scans):
+    with pytest.raises(ValueError, match="keep each patient on one side"):
+        train(scans, bundle="covid19_ct_segmentation", group_pattern="(phantom)")
+
+
+def test_a_folder_without_ct(tmp_path):
+    (tmp_path / "data").mkdir()
+    with pytest.raises(
+        FileNotFoundError, match="There is no folder '.*images': the data set needs 'images' and 'labels'"
+    ):
+        train(tmp_path / "data", bundle="covid19_ct_segmentation")
+    (tmp_path / "data" / "images").mkdir()
+    with pytest.raises(FileNotFoundError, match="There are no images in '.*images'"):
+        train(tmp_path / "data", bundle="covid19_ct_segmentation")
+
+
+@pytest.mark.parametrize("num_classes", [3, 4])
+def test_pleural_effusion_is_a_fourth_class(scans, num_classes):
+    path = scans / "labels" / "phantom_01.nii.gz"
+    rewrite(path, lambda i: sitk.Mask(i, i < 2, 3))  # consolidation becomes effusion
+    values = {
+        "class_names": ["background", "ground-glass", "consolidation", "pleural effusion"],
+        "paste_classes": [1, 2, 3],
+    }
+    if num_classes == 4:
+        trainer = train(scans, bundle="covid19_ct_segmentation", num_labeled=3, **values)
+        assert trainer.network.out_channels == 4 and trainer.state.iteration == 8
+    else:
+        with pytest.raises(ValueError, match=r"has the values \[3\], but with num_classes=3"):
+            train(scans, bundle="covid19_ct_segmentation", num_labeled=3)

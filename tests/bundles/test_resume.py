@@ -40,7 +40,7 @@ def phantoms(tmp_path_factory) -> Path:
 
 def train(phantoms: Path, output_dir: Path, moment: str | None, workers: int, resume: bool) -> None:
     """Train by the shipped configuration; at ``moment`` the process gets a signal that nothing can catch."""
-    from tests.bundles.test_chase import workflow
+    from tests.bundles.test_training import workflow
 
     torch.set_num_threads(1)
     # as in a process that a user starts: workers that lose their parent notice it and end
@@ -97,7 +97,7 @@ def train(phantoms: Path, output_dir: Path, moment: str | None, workers: int, re
 def in_a_process(*args) -> int:
     """The exit status of ``train`` in a process of its own, started from a clean one that has imported all."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["tests.bundles.test_chase", "monai_sscm"])
+    context.set_forkserver_preload(["tests.bundles.test_training", "monai_sscm"])
     process = context.Process(target=train, args=args)
     process.start()
     process.join(timeout=60)

@@ -26,8 +26,14 @@ import SimpleITK as sitk
 from monai.transforms import LoadImage
 from PIL import Image
 
-from monai_sscm.data import COVID19_CT_SPLIT, CTReader, chest_phantom, covid19_ct_datalist, dicom_series
-from monai_sscm.data import write_chest_phantoms
+from monai_sscm.data import (
+    COVID19_CT_SPLIT,
+    CTReader,
+    chest_phantom,
+    covid19_ct_datalist,
+    dicom_series,
+    write_chest_phantoms,
+)
 from monai_sscm.errors import reason
 from tests.dicom import write_series
 

@@ -163,3 +163,52 @@ def test_ranks_share_each_order(tmp_path):
     for one, a, b in zip(orders(single), got[0][0], got[1][0]):
         assert sorted(one) == sorted(a + b)  # two processes with half the batch see what one would have seen
     assert got[0][1] != got[1][1]  # and crop on their own
+
+
+def test_a_group_counts_once_in_an_order():
+    """Ten slices of one scan and one each of two others: every order has one of each, and in time all slices come."""
+    groups = ["long"] * 10 + ["a", "b"]
+    loader = SemiSupervisedLoader(
+        make_dataset(2), make_dataset(12, label=False), batch_size=3, unlabeled_groups=groups, epoch_length=40
+    )
+    batches = [indices(batch["unlabeled_image"]) for batch in loader]
+    assert all(sorted(groups[i] for i in batch) == ["a", "b", "long"] for batch in batches)
+    assert len({i for batch in batches for i in batch}) == 12
+    assert batches[0] != batches[1]
+    again = SemiSupervisedLoader(
+        make_dataset(2), make_dataset(12, label=False), batch_size=3, unlabeled_groups=groups, epoch_length=40
+    )
+    assert [indices(batch["unlabeled_image"]) for batch in again] == batches
+    # groups of one are what there is without groups
+    plain, single = (
+        SemiSupervisedLoader(make_dataset(2), make_dataset(5, label=False), unlabeled_groups=g)
+        for g in (None, range(5))
+    )
+    assert orders(plain) == orders(single)
+    with pytest.raises(ValueError, match="names 3 groups, there are 5 unlabelled images"):
+        SemiSupervisedLoader(make_dataset(2), make_dataset(5, label=False), unlabeled_groups=[0, 1, 1])
+
+
+@pytest.mark.parametrize("num_workers", [0, 2])
+@pytest.mark.parametrize("align", [True, False])
+def test_donors_are_cropped_where_their_receivers_are(num_workers, align):
+    loader = SemiSupervisedLoader(
+        make_dataset(3, crop=True),
+        make_dataset(5, label=False, crop=True),
+        make_dataset(3, crop=True),
+        align_donors=align,
+        epoch_length=6,
+        num_workers=num_workers,
+    )
+    same_place, same_image = [], []
+    for batch in loader:
+        # a pixel's value is its image times 100 plus its place
+        receiver, donor = (batch[f"{key}image"][:, 0, 0, 0].long() for key in ("unlabeled_", "donor_"))
+        same_place += (receiver % 100 == donor % 100).tolist()
+        same_image += (receiver // 100 == donor // 100).tolist()
+    assert all(same_place) == align
+    assert not all(same_image)
+    with pytest.raises(ValueError, match="there must be as many donors in a batch as unlabelled images"):
+        SemiSupervisedLoader(
+            make_dataset(3), make_dataset(5, label=False), make_dataset(3), align_donors=True, donor_batch_size=2
+        )

@@ -129,7 +129,7 @@ def export_window(images: Sequence[np.ndarray]) -> tuple[float, float]:
     tissue with fat, 0 HU; the window is the line through both.
 
     Args:
-        images: 8-bit slices; a few, evenly spaced in the volume, will do.
+        images: 8-bit slices, cropped to the lungs; a few, evenly spaced in the volume, will do.
 
     Returns:
         ``(low, high)``; :py:data:`EXPORT_WINDOW` where the two kinds are less than 20 grey levels apart.

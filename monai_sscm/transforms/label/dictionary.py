@@ -78,8 +78,9 @@ class MaskToIndexd(MapTransform):
                 # headers are rounded, and by some tools to single precision
                 if apart > 0.01:
                     raise ValueError(
-                        f"The mask {file_of(d[key])!r} does not lie where its image {file_of(image)!r} does: their affines "
-                        f"differ by up to {apart:.3g} mm. Resample the mask onto the image, or save it with its header."
+                        f"The mask {file_of(d[key])!r} does not lie where its image {file_of(image)!r} does: their "
+                        f"affines differ by up to {apart:.3g} mm. Resample the mask onto the image, or save it with "
+                        "its header."
                     )
             d[key] = self.to_index(d[key])
         return d
