@@ -335,13 +335,13 @@ def test_a_folder_without_ct(tmp_path):
 def test_pleural_effusion_is_a_fourth_class(scans, num_classes):
     path = scans / "labels" / "phantom_01.nii.gz"
     rewrite(path, lambda i: sitk.Mask(i, i < 2, 3))  # consolidation becomes effusion
-    values = {
-        "class_names": ["background", "ground-glass", "consolidation", "pleural effusion"],
-        "paste_classes": [1, 2, 3],
-    }
+    (scans / "unlabeled_images").mkdir()
+    sitk.WriteImage(sitk.GetImageFromArray(chest_phantom(64, 2, 9)[0]), str(scans / "unlabeled_images" / "x.mha"))
+    names = ["background", "ground-glass", "consolidation", "pleural effusion"][:num_classes]
+    values = {"class_names": names, "paste_classes": list(range(1, num_classes)), "num_labeled": 3}
     if num_classes == 4:
-        trainer = train(scans, bundle="covid19_ct_segmentation", num_labeled=3, **values)
+        trainer = train(scans, bundle="covid19_ct_segmentation", **values)
         assert trainer.network.out_channels == 4 and trainer.state.iteration == 8
     else:
         with pytest.raises(ValueError, match=r"has the values \[3\], but with num_classes=3"):
-            train(scans, bundle="covid19_ct_segmentation", num_labeled=3)
+            train(scans, bundle="covid19_ct_segmentation", **values)
