@@ -107,7 +107,9 @@ def run(name: str, seed: int, args: argparse.Namespace) -> None:
         where = {"checkpoint": str(output_dir / checkpoint), "evaluation_dir": str(scores)}
         bundle(args.data, [*configs, "evaluate"], {**values, **where}, output_dir / "log.txt")
         with open(scores / "metrics.csv") as file:
-            result[label] = {row[0]: round(100 * float(row[1]), 2) for row in csv.reader(file)}
+            scores = {row[0]: float(row[1]) for row in csv.reader(file)}
+        # of distances, slices without a size have none
+        result[label] = {name: round(100 * x, 2) for name, x in scores.items() if x == x}
     with open(results_file(args.data), "a") as file:
         file.write(json.dumps(result) + "\n")
     print(json.dumps(result), flush=True)

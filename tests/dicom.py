@@ -21,9 +21,19 @@ import SimpleITK as sitk
 
 
 def write_series(
-    image: sitk.Image, folder: Path, uid: str = "1", number: int = 1, modality: str = "CT", intercept: int = 0
+    image: sitk.Image,
+    folder: Path,
+    uid: str = "1",
+    number: int = 1,
+    modality: str = "CT",
+    intercept: int = 0,
+    aside: float = 0.0,
 ) -> list[Path]:
-    """Write a volume as a DICOM series, a file for every slice, with names in an order that says nothing."""
+    """
+    Write a volume as a DICOM series, a file for every slice, with names in an order that says nothing.
+
+    ``aside`` mm is how far each slice is shifted along its rows, as by a tilted gantry.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     writer = sitk.ImageFileWriter()
     writer.KeepOriginalImageUIDOn()
@@ -31,6 +41,10 @@ def write_series(
     names = list(range(image.GetDepth()))
     random.Random(0).shuffle(names)
     paths = []
+
+    def start(k: int) -> tuple[float, ...]:
+        return k * aside / image.GetSpacing()[0], 0.0, float(k)
+
     for k in range(image.GetDepth()):
         piece = image[:, :, k]
         for tag, value in {
@@ -40,7 +54,7 @@ def write_series(
             "0008|0018": f"1.2.826.0.1.3680043.2.1125.{uid}.{k + 1}",
             "0020|0011": str(number),
             "0020|0013": str(k + 1),
-            "0020|0032": "\\".join(repr(x) for x in image.TransformIndexToPhysicalPoint((0, 0, k))),
+            "0020|0032": "\\".join(repr(x) for x in image.TransformContinuousIndexToPhysicalPoint(start(k))),
             "0020|0037": "\\".join(repr(d[i]) for i in (0, 3, 6, 1, 4, 7)),
             "0028|1052": str(intercept),
             "0028|1053": "1",

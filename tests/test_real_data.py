@@ -13,6 +13,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 
@@ -20,10 +21,12 @@ import numpy as np
 import pytest
 import torch
 from monai.bundle import ConfigWorkflow
+from monai.transforms import Compose, LoadImaged
 from PIL import Image
 
 from benchmarks import hippocampus
-from monai_sscm.data import CHASE_DB1_SPLIT, chase_db1_datalist
+from monai_sscm.data import CHASE_DB1_SPLIT, CTReader, chase_db1_datalist, covid19_ct_datalist
+from monai_sscm.transforms import ToHounsfieldd
 
 pytestmark = pytest.mark.slow
 
@@ -31,6 +34,7 @@ ROOT = Path(__file__).parents[1]
 DATA = Path(os.environ.get("MONAI_SSCM_TEST_DATA", ROOT.parent / "shared" / "data"))
 
 chase = pytest.mark.skipif(not (DATA / "chase_db1").is_dir(), reason="CHASE_DB1 is not at hand")
+covid19_ct = pytest.mark.skipif(not (DATA / "covid19_ct").is_dir(), reason="the CT slices are not at hand")
 hippocampi = pytest.mark.skipif(not (DATA / "hippocampus").is_dir(), reason="the hippocampus volumes are not at hand")
 
 
@@ -107,6 +111,81 @@ def test_shipped_weights_segment_a_photograph_in_every_form(tmp_path):
     assert (mask["photograph"] == mask["as it is"]).all()
     assert (np.rot90(mask["rotated"], -1) == mask["as it is"]).mean() > 0.97
     assert (mask["deep"] == mask["grey"]).mean() > 0.999 and (mask["grey"] == mask["as it is"]).mean() > 0.95
+
+
+@covid19_ct
+def test_ct_slices_load_and_the_loss_falls(tmp_path):
+    train = ConfigWorkflow(
+        str(ROOT / "bundles" / "covid19_ct_segmentation" / "configs" / "train.yaml"),
+        workflow_type="train",
+        logging_file=False,
+        dataset_dir=str(DATA / "covid19_ct"),
+        output_dir=str(tmp_path),
+        max_epochs=2,
+        epoch_length=15,
+        val_interval=2,
+        rampup_steps=5,
+        confidence_threshold=0.6,
+        patch_size=[96, 96],
+        # some of the labelled ones, of the training slices that gave up their masks, and of every unlabelled source
+        datalist="$dict((k, v[:: max(1, len(v) // 40)][:40] if k == 'unlabeled' else v[:4]) for k, v in "
+        "monai_sscm.data.covid19_ct_datalist(@dataset_dir, 8, 0).items())",
+        device=torch.device("cpu"),
+    )
+    train.initialize()
+    items = list(train.parser.get_parsed_content("validate#dataloader"))
+    assert all(i["image"].shape == i["label"].shape and i["image"].shape[:2] == (1, 1) for i in items)
+    item = next(i for i in items if i["label"].unique().tolist() == [0, 1, 2])
+    assert item["image"].min() < -900
+    # lesions are denser than lung and, ground-glass at least, less dense than soft tissue: image and mask fit
+    scan, mask = item["image"][0, 0].as_tensor(), item["label"][0, 0].as_tensor()
+    ground_glass, consolidation = (scan[mask == index].float().median() for index in (1, 2))
+    lung = scan[(mask == 0) & (scan < -700)].float().median()
+    assert lung < -750 < ground_glass < consolidation < 200
+    train.run()
+    trainer, evaluator = (train.parser.get_parsed_content(name) for name in ("train#trainer", "validate#evaluator"))
+    assert trainer.state.optimizer_steps == 30 and trainer.state.skipped_steps == 0
+    assert float(trainer.state.output["supervised_loss"]) < 1.6  # about 1.9 at the start
+    assert evaluator.state.metrics["mean_iou"] > 0.2
+
+
+@covid19_ct
+def test_sources_of_ct_slices_come_to_one_range():
+    """Lung and soft tissue are alike in all 20 unlabelled sources, though half of them have another window."""
+    files = covid19_ct_datalist(DATA / "covid19_ct", num_labeled=8)["unlabeled"]
+    load = Compose(
+        [LoadImaged("image", reader=CTReader(), dtype=None, ensure_channel_first=True), ToHounsfieldd("image")]
+    )
+    medians: dict[str, list[tuple[float, float]]] = {}
+    for item in files[48::20]:
+        scan = load(item)["image"].as_tensor().float()
+        medians.setdefault(item["group"], []).append((scan[scan < -400].median(), scan[scan > -200].median()))
+    assert len(medians) == 20
+    for group, found in medians.items():
+        lung, tissue = np.median(np.array(found), axis=0)
+        assert -900 < lung < -700 and -100 < tissue < 100, group
+
+
+@covid19_ct
+def test_shipped_weights_segment_ct_slices():
+    """As when they were trained, on the validation slices; see the bundle's README."""
+    configs = ROOT / "bundles" / "covid19_ct_segmentation" / "configs"
+    run = ConfigWorkflow(
+        [str(configs / "train.yaml"), str(configs / "evaluate.yaml")],
+        workflow_type="evaluation",
+        meta_file=str(configs / "metadata.json"),
+        logging_file=False,
+        dataset_dir=str(DATA / "covid19_ct"),
+        unlabeled_images=False,
+        checkpoint=str(configs.parent / "models" / "model.pt"),
+        device=torch.device("cpu"),
+        handlers=[],
+        initialize=[],
+    )
+    run.initialize()
+    run.run()
+    stated = json.loads((configs / "metadata.json").read_text())["eval_metrics"]["mean_iou"]
+    assert run.parser.get_parsed_content("evaluator").state.metrics["mean_iou"] == pytest.approx(stated, abs=0.005)
 
 
 @hippocampi

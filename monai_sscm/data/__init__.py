@@ -12,8 +12,9 @@
 from __future__ import annotations
 
 from .covid19_ct import COVID19_CT_SPLIT, covid19_ct_datalist
-from .ct_reader import CTReader, dicom_series
+from .ct_reader import CTReader
 from .datalist import CHASE_DB1_SPLIT, chase_db1_datalist, select_labeled, semi_supervised_datalist
+from .dicom import dicom_series
 from .inputs import ReadableImages, inference_datalist
 from .loader import SemiSupervisedLoader
 from .phantoms import chest_phantom, vessel_phantom, write_chest_phantoms, write_vessel_phantoms

@@ -20,12 +20,19 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import SimpleITK as sitk
 
 from monai_sscm.transforms import export_window
 
 from .ct_reader import CTReader, is_scan
-from .datalist import in_natural_order, patients, read_split, refuse_leaks, select_labeled, semi_supervised_datalist
+from .datalist import (
+    image_suffix,
+    in_natural_order,
+    patients,
+    read_split,
+    refuse_leaks,
+    select_labeled,
+    semi_supervised_datalist,
+)
 from .reader import PictureReader
 
 __all__ = ["COVID19_CT_SPLIT", "covid19_ct_datalist"]
@@ -158,59 +165,59 @@ def covid19_ct_datalist(
             item for item in parts["unlabeled"] if Path(item["image"]).parent.name == "images" or "slice" in item
         ]
         parts["unlabeled"] = released
-    _describe_unlabeled(parts["unlabeled"], group_pattern, read_split(root, COVID19_CT_SPLIT))
+    known = COVID19_CT_SPLIT if stack.is_file() or _is_released(root) else None
+    _describe_unlabeled(parts["unlabeled"], group_pattern, read_split(root, known))
     return parts
 
 
 def _is_released(root: Path) -> bool:
     """Whether the images are the released slices, by their numbers."""
     names = {str(n) for part in ("train", "val", "test") for n in COVID19_CT_SPLIT[part]}
-    return (root / "images").is_dir() and names <= {path.stem for path in (root / "images").iterdir()}
+    files = list((root / "images").iterdir()) if (root / "images").is_dir() else []
+    return {path.stem for path in files} in (names, names | {"22", "48"}) and PictureReader().verify_suffix(files)
 
 
 def _released_stack(root: Path, num_labeled: int | None, seed: int) -> dict[str, list[dict[str, Any]]]:
     image, mask = str(root / _STACK), str(root / _STACK_MASK)
     if not Path(mask).is_file():
         raise FileNotFoundError(f"There is no {mask!r}: it belongs beside {image!r}.")
-    sizes = [_size(path) for path in (image, mask)]
+    arrays = [CTReader(mask=True).get_data([Path(path)]) for path in (image, mask)]
+    sizes = [array.shape for array, _ in arrays]
     if sizes[0] != sizes[1]:
         raise ValueError(f"{mask!r} has the size {sizes[1]}, {image!r} has {sizes[0]}: they must be the same.")
+    # slices are numbered as they are stored, and read from the feet to the head
+    backwards = arrays[1][1]["original_affine"][2, 2] < 0
     split = read_split(root, COVID19_CT_SPLIT)
     assert split is not None
     names = {part: [str(name) for name in split.get(part, [])] for part in ("train", "val", "test")}
-    wrong = [n for part in names.values() for n in part if not n.isdigit() or int(n) >= sizes[0][-1]]
+    every = [name for part in names.values() for name in part]
+    wrong = [n for n in every if not n.isdecimal() or int(n) >= sizes[0][-1] or n != str(int(n))]
+    wrong += sorted({n for part in names.values() for n in part if part.count(n) > 1})
     if wrong:
         raise ValueError(
-            f"The split names the slices {wrong[:5]}, {image!r} has {sizes[0][-1]} slices, counted from 0."
+            f"The split names the slices {wrong[:5]}, {image!r} has {sizes[0][-1]} slices, counted from 0, each to be "
+            "named once."
         )
-    group_of = patients([name for part in names.values() for name in part], None, split)
+    group_of = patients(every, None, split)
     refuse_leaks({part: {group_of[name] for name in part_names} for part, part_names in names.items()})
     parts = {
-        part: [{"image": image, "label": mask, "slice": int(name)} for name in part_names]
+        part: [
+            {"image": image, "label": mask, "slice": sizes[0][-1] - 1 - int(name) if backwards else int(name)}
+            for name in part_names
+        ]
         for part, part_names in names.items()
     }
-    rare = np.zeros(sizes[0][-1], dtype=bool)
-    if num_labeled is not None and num_labeled < len(parts["train"]):
-        rare = (sitk.GetArrayViewFromImage(sitk.ReadImage(mask)) == _RARE).any(axis=(1, 2))
+    rare = (arrays[1][0] == _RARE).any(axis=(0, 1))
     groups = [group_of[name] for name in names["train"]]
     labeled, rest = select_labeled(parts["train"], num_labeled, seed, groups, lambda item: bool(rare[item["slice"]]))
-    unlabeled = [{key: value for key, value in item.items() if key != "label"} for item in rest]
+    of_slice = {item["slice"]: group for item, group in zip(parts["train"], groups, strict=True)}
+    unlabeled = [{"image": image, "slice": item["slice"], "group": of_slice[item["slice"]]} for item in rest]
     beside = [root, root / "unlabeled_images"]
     volumes = [p for folder in beside if folder.is_dir() for p in in_natural_order(folder.iterdir())]
     volumes = [p for p in volumes if p.suffix and is_scan(p) and p.is_file() and p.name not in (_STACK, _STACK_MASK)]
     masks = [p for p in volumes if re.search(r"(^|[_-])(mask|msk|seg|label)", p.name.lower())]
     unlabeled += [{"image": str(p)} for p in volumes if p not in masks]
     return {"labeled": labeled, "unlabeled": unlabeled, "val": parts["val"], "test": parts["test"]}
-
-
-def _size(path: str) -> tuple[int, ...]:
-    reader = sitk.ImageFileReader()
-    reader.SetFileName(path)
-    try:
-        reader.ReadImageInformation()
-    except RuntimeError as e:
-        raise OSError(f"The scan {path!r} cannot be read, replace it with a good copy.") from e
-    return tuple(reader.GetSize())
 
 
 def _has_rare(item: dict[str, Any]) -> bool:
@@ -220,12 +227,12 @@ def _has_rare(item: dict[str, Any]) -> bool:
 
 def _describe_unlabeled(items: Sequence[dict[str, Any]], group_pattern: str | None, split: Any) -> None:
     """Add the scan that each item is of and, for pictures, what their grey values mean."""
-    names = [str(item.get("slice", Path(item["image"]).stem)) for item in items]
+    names = [Path(item["image"]).name.removesuffix(image_suffix(Path(item["image"]))) for item in items]
     of_patient = patients(names, group_pattern, split)
     slices: dict[str, list[dict[str, Any]]] = {}
     for name, item in zip(names, items, strict=True):
         of_scan = re.match(r"(.+)_\d+$", name) if PictureReader().verify_suffix(item["image"]) else None
-        item["group"] = of_scan.group(1) if of_scan else of_patient[name]
+        item["group"] = item.get("group") or (of_scan.group(1) if of_scan else of_patient[name])
         if of_scan:
             slices.setdefault(item["group"], []).append(item)
     reader = PictureReader(palette="colours")

@@ -14,7 +14,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,17 +27,19 @@ from monai.utils import MetaKeys, SpaceKeys, ensure_tuple
 from nibabel.openers import Opener
 from nibabel.orientations import apply_orientation, axcodes2ornt, inv_ornt_aff, io_orientation, ornt_transform
 
+from .dicom import in_short, is_dicom, quiet, read_dicom_series, read_header
 from .reader import PictureReader
 
-__all__ = ["SCAN_SUFFIXES", "CTReader", "dicom_series"]
+__all__ = ["SCAN_SUFFIXES", "CTReader", "is_scan"]
 
 #: files that hold a volume, with its geometry
 SCAN_SUFFIXES = (".nii.gz", ".nii", ".mha", ".mhd", ".nrrd")
-_DICOM = ("", ".dcm", ".dicom", ".ima")
-_SERIES, _NUMBER, _MODALITY = "0020|000e", "0020|0011", "0008|0060"
-_POSITION, _ORIENTATION, _ROWS, _COLUMNS = "0020|0032", "0020|0037", "0028|0010", "0028|0011"
-# of the distance between slices, by which one may be off its place
-_TOLERANCE = 0.1
+# how a header says how large a voxel is
+_SPACING_WORDS = {
+    ".nrrd": (b"space directions", b"spacings"),
+    ".mha": (b"elementspacing", b"elementsize"),
+    ".mhd": (b"elementspacing", b"elementsize"),
+}
 
 
 class CTReader(ImageReader):
@@ -128,7 +130,7 @@ class CTReader(ImageReader):
         return array, meta
 
     def _scan(self, paths: Sequence[Path]) -> tuple[np.ndarray, dict]:
-        array, header = _read_series(paths) if _is_series(paths) else _read_volume(paths[0])
+        array, header = read_dicom_series(paths, self.mask) if _is_series(paths) else _read_volume(paths[0])
         spacing, origin, direction = (np.array(f()) for f in (header.GetSpacing, header.GetOrigin, header.GetDirection))
         if not np.isfinite(direction).all() or abs(np.linalg.det(direction.reshape(3, 3))) < 0.1:
             raise ValueError(f"The scan {_name(paths)} has no proper orientation ({direction}): export it again.")
@@ -153,8 +155,8 @@ class CTReader(ImageReader):
 
 
 def is_scan(path: Path) -> bool:
-    """Whether a file's name is that of a volume or of a DICOM file."""
-    return path.name.lower().endswith(SCAN_SUFFIXES) or path.suffix.lower() in _DICOM
+    """Whether a file is a volume by its name, or DICOM by its content."""
+    return path.name.lower().endswith(SCAN_SUFFIXES) or (path.is_file() and is_dicom(path))
 
 
 def _is_series(paths: Sequence[Path]) -> bool:
@@ -166,10 +168,10 @@ def _is_series(paths: Sequence[Path]) -> bool:
 
 def _read_volume(path: Path) -> tuple[np.ndarray, sitk.ImageFileReader]:
     """A volume as it is stored, and its geometry; what is no three-dimensional scan is refused."""
-    unreadable = f"The scan {str(path)!r} cannot be read, replace it with a good copy"
-    header = _header(path)
-    if header is None:
-        raise OSError(f"{unreadable}.")
+    try:
+        header = read_header(path)
+    except RuntimeError as e:
+        raise OSError(_unreadable(path, e)) from e
     if header.GetDimension() != 3:
         raise ValueError(
             f"The scan {str(path)!r} has {header.GetDimension()} dimensions: save one volume of three in a file."
@@ -183,168 +185,35 @@ def _read_volume(path: Path) -> tuple[np.ndarray, sitk.ImageFileReader]:
         if path.name.lower().endswith((".nii", ".nii.gz")):
             # of a file that is cut off, ITK would give what is in memory by chance
             array = np.asarray(nibabel.load(path).dataobj)
-            return (array.astype(np.float32) if array.dtype == np.float64 else array).reshape(header.GetSize()), header
-        with _quiet():
+            array = array.astype(np.float32 if array.dtype.kind == "f" else array.dtype.newbyteorder("="), copy=False)
+            return array.reshape(header.GetSize()), header
+        with quiet():
             image = sitk.ReadImage(str(path))
     except Exception as e:  # a damaged file can fail in any way
-        raise OSError(f"{unreadable} ({_in_short(e)}).") from e
+        raise OSError(_unreadable(path, e)) from e
     return sitk.GetArrayFromImage(image).transpose(), header
 
 
-def dicom_series(folder: str | Path) -> dict[str, list[str]]:
-    """
-    Find the DICOM series in a folder and the folders within it, a series' files wherever they lie.
-
-    Args:
-        folder: the folder. Files that are no DICOM images are passed over.
-
-    Returns:
-        the files of every series by a name: of the folder if all its files are of one series, else with the series'
-        number in it.
-
-    Example:
-        >>> import tempfile
-        >>> from monai_sscm.data import dicom_series
-        >>> dicom_series(tempfile.mkdtemp())
-        {}
-    """
-    root = Path(folder)
-    found: dict[str, list[Path]] = {}
-    numbers: dict[str, str] = {}
-    for path in sorted(root.rglob("*")):
-        if path.suffix.lower() in _DICOM and path.is_file() and _is_dicom(path):
-            header = _header(path)
-            if header is None or not header.HasMetaDataKey(_POSITION):
-                continue  # a DICOMDIR, a report, a scout without a place
-            uid = _tag(header, _SERIES)
-            found.setdefault(uid, []).append(path)
-            numbers[uid] = _tag(header, _NUMBER)
-    series: dict[str, list[str]] = {}
-    folders = {uid: _common_folder(paths) for uid, paths in found.items()}
-    for uid, paths in found.items():
-        inside = folders[uid].relative_to(root)
-        name = str(inside) if inside.parts else root.resolve().name
-        if list(folders.values()).count(folders[uid]) > 1:
-            name = str(Path(name) / f"series_{numbers[uid] or len(series) + 1}")
-        while name in series:
-            name += "_"
-        series[name] = [str(path) for path in paths]
-    return series
-
-
-def _common_folder(paths: Sequence[Path]) -> Path:
-    """The innermost folder in which all files lie."""
-    folder = paths[0].parent
-    while not all(folder in path.parents for path in paths):
-        folder = folder.parent
-    return folder
-
-
-def _is_dicom(path: Path) -> bool:
-    with open(path, "rb") as file:
-        return file.read(132)[128:] == b"DICM"
-
-
-def _read_series(paths: Sequence[Path]) -> tuple[np.ndarray, sitk.Image]:
-    """A DICOM series as it is stored, and its geometry; slices are put in order, and none may be missing or doubled."""
-    name = _name(paths)
-    if len(paths) == 1 and paths[0].is_dir():
-        series = dicom_series(paths[0])
-        if len(series) != 1:
-            raise ValueError(
-                f"The folder {name} holds {len(series)} DICOM series with images, one is needed: keep the files of one "
-                "series in it."
-            )
-        paths = [Path(path) for path in next(iter(series.values()))]
-    headers = []
-    for path in paths:
-        header = _header(path)
-        if header is None:
-            raise OSError(f"The DICOM file {str(path)!r} cannot be read, replace it with a good copy.")
-        headers.append(header)
-    for tag, what in ((_SERIES, "series"), (_ORIENTATION, "orientations"), (_ROWS, "sizes"), (_COLUMNS, "sizes")):
-        different = {_tag(header, tag) for header in headers}
-        if len(different) > 1:
-            raise ValueError(f"The files of {name} are of {len(different)} {what}: keep those of one series together.")
-    modality = _tag(headers[0], _MODALITY)
-    if modality not in ("CT", "SEG", ""):
-        raise ValueError(f"The DICOM series {name} is {modality} and no CT: leave it out.")
-    if len(paths) == 1:
-        return _checked_read(lambda: sitk.ReadImage(str(paths[0])), name)
-    try:
-        cosines = np.array([float(x) for x in _tag(headers[0], _ORIENTATION).split("\\")])
-        positions = np.array([[float(x) for x in _tag(h, _POSITION).split("\\")] for h in headers])
-        along = positions @ np.cross(cosines[:3], cosines[3:])
-    except ValueError as e:
-        raise ValueError(
-            f"The DICOM files of {name} do not say where their slices lie: export the series again."
-        ) from e
-    order = np.argsort(along, kind="stable")
-    steps = np.diff(along[order])
-    usual = float(np.median(steps))
-    doubled = np.flatnonzero(steps < max(0.01, _TOLERANCE * usual))
-    if len(doubled):
-        one, other = (str(paths[i]) for i in order[doubled[0] : doubled[0] + 2])
-        raise ValueError(f"{one!r} and {other!r} are the same slice of a series: remove one.")
-    apart = np.flatnonzero(np.abs(steps - usual) > _TOLERANCE * usual)
-    if len(apart):
-        one, other = (str(paths[i]) for i in order[apart[0] : apart[0] + 2])
-        raise ValueError(
-            f"A slice is missing between {one!r} and {other!r}: they are {steps[apart[0]]:.2f} mm apart, where others "
-            f"of the series are {usual:.2f}. Export the series again, with all its slices."
-        )
-    reader = sitk.ImageSeriesReader()
-    reader.SetFileNames([str(paths[i]) for i in order])
-    return _checked_read(reader.Execute, name)
-
-
-def _checked_read(read: Callable[[], sitk.Image], name: str) -> tuple[np.ndarray, sitk.Image]:
-    try:
-        with _quiet():
-            image = read()
-    except RuntimeError as e:
-        raise OSError(
-            f"The DICOM series {name} cannot be read: a file is damaged, or compressed in a way that ITK does not read "
-            f"({_in_short(e)})."
-        ) from e
-    if image.GetDimension() != 3 or image.GetNumberOfComponentsPerPixel() != 1:
-        raise ValueError(f"The DICOM series {name} is no volume of grey values: leave it out.")
-    return sitk.GetArrayFromImage(image).transpose(), image
-
-
-def _header(path: Path) -> sitk.ImageFileReader | None:
-    reader = sitk.ImageFileReader()
-    reader.SetFileName(str(path))
-    try:
-        with _quiet():
-            reader.ReadImageInformation()
-    except RuntimeError:
-        return None
-    return reader
-
-
-def _tag(header: sitk.ImageFileReader, tag: str) -> str:
-    return header.GetMetaData(tag).strip() if header.HasMetaDataKey(tag) else ""
-
-
-class _quiet:
-    """ITK's warnings, such as of spacing that it rounds, go nowhere; what matters is checked here."""
-
-    def __enter__(self) -> None:
-        self.before = sitk.ProcessObject.GetGlobalWarningDisplay()
-        sitk.ProcessObject.SetGlobalWarningDisplay(False)
-
-    def __exit__(self, *error: Any) -> None:
-        sitk.ProcessObject.SetGlobalWarningDisplay(self.before)
+def _unreadable(path: Path, error: Exception) -> str:
+    return (
+        f"The scan {str(path)!r} cannot be read, replace it with a good copy, or save it again in a usual form "
+        f"({in_short(error)})."
+    )
 
 
 def _check_spacing(path: Path, header: sitk.ImageFileReader) -> None:
-    spacing = list(header.GetSpacing())
-    if path.name.lower().endswith((".nii", ".nii.gz")):
-        # readers put 1 where the header says 0
+    """Refuse a spacing that is missing or zero, for which readers put 1."""
+    spacing = [float(x) for x in header.GetSpacing()]
+    suffix = path.suffix.lower()
+    if suffix in (".nii", ".gz"):
         with Opener(path) as file:
             stored = type(nibabel.load(path).header).from_fileobj(file, check=False)["pixdim"][1:4]
         spacing = [*spacing, *(float(x) for x in stored[: 2 if header.GetSize()[2] == 1 else 3])]
+    else:
+        with open(path, "rb") as file:
+            start = file.read(4096).lower()
+        if not any(word in start for word in _SPACING_WORDS[suffix]):
+            spacing = [0.0]
     if not all(np.isfinite(x) and x > 0 for x in spacing):
         raise ValueError(
             f"The scan {str(path)!r} has the spacing {spacing[-3:]} mm: write the real one, as volumes depend on it."
@@ -368,9 +237,3 @@ def _check_values(array: np.ndarray, name: str) -> None:
 
 def _name(paths: Sequence[Path]) -> str:
     return repr(str(paths[0] if len(paths) == 1 else paths[0].parent))
-
-
-def _in_short(error: BaseException) -> str:
-    """The last line of what ITK says."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[-1][:200] if lines else type(error).__name__

@@ -24,7 +24,9 @@ import numpy as np
 
 __all__ = ["CHASE_DB1_SPLIT", "chase_db1_datalist", "select_labeled", "semi_supervised_datalist"]
 
-_SUFFIXES = (".nii.gz", ".nii", ".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".mha", ".nrrd")
+_PICTURES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
+# .seg.nrrd is 3D Slicer's for masks
+_SUFFIXES = (".nii.gz", ".nii", *_PICTURES, ".mha", ".mhd", ".seg.nrrd", ".nrrd")
 
 #: CHASE_DB1 by child: both eyes of a child are on one side.
 CHASE_DB1_SPLIT: dict[str, list[str]] = {
@@ -98,12 +100,20 @@ def semi_supervised_datalist(
         held_out = set(np.random.RandomState(0).permutation(groups)[: max(1, len(groups) // 5)].tolist())
         names["train"] = [name for name in images if group_of[name] not in held_out]
         names["val"] = [name for name in images if group_of[name] in held_out]
+    twice = sorted({name for part in names.values() for name in part if part.count(name) > 1})
+    if twice:
+        raise ValueError(f"The split names {twice[:5]} more than once in a part: name each image once.")
     missing = [name for part in names.values() for name in part if name not in images]
     if missing:
         raise FileNotFoundError(f"The split names images that are not in {str(root / 'images')!r}: {missing[:5]}.")
     if not names["train"]:
         raise ValueError(f"No image of {str(root / 'images')!r} is left for training: add images of more patients.")
-    more = _files(root / "unlabeled_images", folders) if (root / "unlabeled_images").is_dir() else {}
+    without = root / "unlabeled_images"
+    more = _files(without, folders) if without.is_dir() and any(without.iterdir()) else {}
+    kept = {str(name) for group in (split or {}).get("kept_together", []) for name in group}
+    unknown = sorted(kept - set(images) - set(more))
+    if unknown:
+        raise ValueError(f"The split keeps {unknown[:5]} together with others, but there are no such images.")
     groups_of = {part: {group_of[name] for name in part_names} for part, part_names in names.items()}
     groups_of["train"] |= set(patients(more, group_pattern, split).values())
     refuse_leaks(groups_of)
@@ -217,12 +227,20 @@ def read_split(root: Path, split: Mapping[str, Sequence[Any]] | None) -> Mapping
     if not path.is_file():
         return split
     try:
-        found = json.loads(path.read_text())
+        found = json.loads(path.read_text(encoding="utf-8-sig"))
     except ValueError as e:
         raise ValueError(f"{str(path)!r} is no JSON ({e}): mend it, or take it away.") from e
-    if not isinstance(found, dict) or not any(part in found for part in ("train", "val", "test")):
+    parts = [found.get(part) for part in ("train", "val", "test") if part in found] if isinstance(found, dict) else []
+    if not parts or not all(_are_names(names) for names in parts):
         raise ValueError(f'{str(path)!r} must be {{"train": [names], "val": [names], "test": [names]}}.')
+    together = found.get("kept_together", [])
+    if not isinstance(together, list) or not all(_are_names(group) for group in together):
+        raise ValueError(f'"kept_together" in {str(path)!r} must be a list of lists, one for each patient.')
     return found
+
+
+def _are_names(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(name, (str, int)) for name in value)
 
 
 def _files(folder: Path, folders: bool = False) -> dict[str, Path]:
@@ -268,6 +286,11 @@ def patients(
     names: Iterable[str], pattern: str | None, split: Mapping[str, Sequence[Any]] | None = None
 ) -> dict[str, str]:
     """The patient of every image: by the split's ``kept_together``, else by the pattern, else the image itself."""
+    try:
+        if pattern and re.compile(pattern).groups < 1:
+            raise ValueError(f"`group_pattern` {pattern!r} has no group: put what is the patient into parentheses.")
+    except re.error as e:
+        raise ValueError(f"`group_pattern` {pattern!r} is no regular expression ({e}).") from e
     kept = (split or {}).get("kept_together", [])
     together = {str(name): f"{group[0]} and others" for group in kept for name in group}
     matches = {name: re.match(pattern, name) if pattern else None for name in names}

@@ -22,14 +22,16 @@ from monai.data import IterableDataset
 
 from monai_sscm.errors import reason
 
-from .ct_reader import SCAN_SUFFIXES, CTReader, dicom_series
+from .ct_reader import CTReader
 from .datalist import image_suffix, in_natural_order
+from .dicom import dicom_series
 
 __all__ = ["ReadableImages", "inference_datalist"]
 
 #: what can be segmented and written back
 _SUFFIXES = (".nii.gz", ".nii", ".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
-_SCANS_TOO = (*_SUFFIXES, *SCAN_SUFFIXES)
+_VOLUMES_TOO = (*_SUFFIXES, ".mha", ".mhd", ".nrrd")
+_RESULTS = ("_seg.nii.gz", ".seg.nrrd")
 _logger = logging.getLogger(__name__)
 
 
@@ -45,7 +47,7 @@ def inference_datalist(
             folder. None: nothing.
         output_dir: folder of the results; what is in it already is not listed. None: not known.
         scans: whether MHA and NRRD volumes and DICOM series are taken too; every series in a folder, in whatever order
-            and depth its files lie, is one image.
+            and depth its files lie, is one image. Masks (``_seg.nii.gz``, ``.seg.nrrd``) in a folder are left out.
 
     Returns:
         ``{"image": path, "name": name}`` for every image, where the name, without suffix, is that of its results; of a
@@ -66,9 +68,9 @@ def inference_datalist(
     if input is None or input == "" or input == []:
         return []
     results = None if output_dir is None else Path(output_dir).resolve()
-    suffixes = _SCANS_TOO if scans else _SUFFIXES
+    suffixes = _VOLUMES_TOO if scans else _SUFFIXES
     root = None
-    series: dict[str, list[str]] = {}
+    series: list[tuple[str, list[str]]] = []
     if isinstance(input, (list, tuple)):
         paths = [Path(str(p)) for p in input]
     else:
@@ -81,8 +83,8 @@ def inference_datalist(
                 raise ValueError(f"The results would lie among the images in {str(path)!r}: set another `output_dir`.")
             files = [p for p in path.rglob("*") if image_suffix(p).lower() in suffixes and not p.name.startswith(".")]
             files = [p for p in files if not p.is_dir() and (results is None or results not in p.resolve().parents)]
-            paths = in_natural_order(files)
-            series = dicom_series(path) if scans else {}
+            paths = in_natural_order(p for p in files if not (scans and p.name.lower().endswith(_RESULTS)))
+            series = list(dicom_series(path).items()) if scans else []
         elif path.suffix.lower() == ".txt":
             paths = [path.parent / line.strip() for line in _lines(path) if line.strip()]
         else:
@@ -91,27 +93,28 @@ def inference_datalist(
         # in a list, folders stand for the series in them
         for path in paths:
             if path.is_dir():
-                series |= dicom_series(path) or {path.name: [str(path)]}
+                series += (dicom_series(path) or {path.name: [str(path)]}).items()
         paths = [path for path in paths if not path.is_dir()]
     if not paths and not series:
         raise FileNotFoundError(
             f"There are no images in {str(input)!r}: set `input` to an image or a folder of images"
             f"{', volumes or DICOM series' if scans else ''}."
         )
-    items: dict[str, dict[str, Any]] = {}
+    named: list[tuple[str, str | list[str]]] = []
     for path in paths:
         inside = path.relative_to(root) if root else Path(path.name)
-        name = str(inside)[: len(str(inside)) - len(image_suffix(path) or path.suffix)]
+        # DICOM files are named by numbers with points between them
+        suffix = image_suffix(path) or ("" if path.suffix[1:].isdigit() else path.suffix)
+        named.append((str(inside)[: len(str(inside)) - len(suffix)], str(path)))
+    items: dict[str, dict[str, Any]] = {}
+    for name, image in [*named, *series]:
         if name in items:
+            one, other = (x if isinstance(x, str) else str(Path(x[0]).parent) for x in (items[name]["image"], image))
             raise ValueError(
-                f"The results of {items[name]['image']!r} and {str(path)!r} would have the same name: rename one, or "
-                "segment them into different folders."
+                f"The results of {one!r} and {other!r} would have the same name: rename one, or segment them into "
+                "different folders."
             )
-        items[name] = {"image": str(path), "name": name}
-    for name, files_of_series in series.items():
-        while name in items:
-            name += "_dicom"
-        items[name] = {"image": files_of_series, "name": name}
+        items[name] = {"image": image, "name": name}
     return list(items.values())
 
 
@@ -183,7 +186,7 @@ class ReadableImages(IterableDataset):
 
     def _check_suffix(self, image: str | Sequence[str]) -> None:
         if self.scans:
-            if not CTReader().verify_suffix(image):
+            if not CTReader().verify_suffix(image) and Path(str(image)).exists():
                 raise ValueError(f"{image!r} is no picture, NIfTI, MHA, NRRD or DICOM image: save it as one of these.")
         elif image_suffix(Path(str(image))).lower() not in _SUFFIXES or Path(str(image)).is_dir():
             raise ValueError(f"{image!r} is no PNG, JPEG, BMP, TIFF or NIfTI image: save it as one of these.")

@@ -14,6 +14,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -103,21 +104,13 @@ def write_vessel_phantoms(
         size: height and width in pixels.
         seed: seed of the first image.
     """
-    root = Path(output_dir)
-    split: dict[str, list[str]] = {}
-    number = 0
-    for folder in ("images", "labels"):
-        (root / folder).mkdir(parents=True, exist_ok=True)
-    for part, count in {"train": num_train, "val": num_val, "test": num_test}.items():
-        split[part] = []
-        for _ in range(count):
-            name = f"phantom_{number + 1:02d}"
-            image, mask = vessel_phantom(size, seed + number)
-            Image.fromarray(image).save(root / "images" / f"{name}.png")
-            Image.fromarray(mask * 255).save(root / "labels" / f"{name}.png")
-            split[part].append(name)
-            number += 1
-    (root / "split.json").write_text(json.dumps(split, indent=1))
+
+    def write(root: Path, name: str, seed: int) -> None:
+        image, mask = vessel_phantom(size, seed)
+        Image.fromarray(image).save(root / "images" / f"{name}.png")
+        Image.fromarray(mask * 255).save(root / "labels" / f"{name}.png")
+
+    _write_parts(output_dir, {"train": num_train, "val": num_val, "test": num_test}, seed, write)
 
 
 def chest_phantom(size: int = 128, num_slices: int = 12, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -194,19 +187,25 @@ def write_chest_phantoms(
         num_slices: number of axial slices.
         seed: seed of the first scan.
     """
+
+    def write(root: Path, name: str, seed: int) -> None:
+        for folder, array in zip(("images", "labels"), chest_phantom(size, num_slices, seed), strict=True):
+            image = sitk.GetImageFromArray(array.transpose())
+            image.SetSpacing((350 / size, 350 / size, 5.0))
+            sitk.WriteImage(image, str(root / folder / f"{name}.nii.gz"))
+
+    _write_parts(output_dir, {"train": num_train, "val": num_val, "test": num_test}, seed, write)
+
+
+def _write_parts(
+    output_dir: str | Path, counts: dict[str, int], seed: int, write: Callable[[Path, str, int], None]
+) -> None:
+    """Write as many images as each part has, each of a seed of its own, and the split."""
     root = Path(output_dir)
-    split: dict[str, list[str]] = {}
-    number = 0
     for folder in ("images", "labels"):
         (root / folder).mkdir(parents=True, exist_ok=True)
-    for part, count in {"train": num_train, "val": num_val, "test": num_test}.items():
-        split[part] = []
-        for _ in range(count):
-            name = f"phantom_{number + 1:02d}"
-            for folder, array in zip(("images", "labels"), chest_phantom(size, num_slices, seed + number), strict=True):
-                image = sitk.GetImageFromArray(array.transpose())
-                image.SetSpacing((350 / size, 350 / size, 5.0))
-                sitk.WriteImage(image, str(root / folder / f"{name}.nii.gz"))
-            split[part].append(name)
-            number += 1
+    names = [f"phantom_{number + 1:02d}" for number in range(sum(counts.values()))]
+    for number, name in enumerate(names):
+        write(root, name, seed + number)
+    split = {part: [names.pop(0) for _ in range(count)] for part, count in counts.items()}
     (root / "split.json").write_text(json.dumps(split, indent=1))

@@ -122,6 +122,10 @@ class _HausdorffDistances(Metric):
         pred, label, spacing = output
         if spacing is None:
             return
+        # a single slice is a picture: as a volume, all of a lesion would be its edge
+        axes = [axis for axis, n in enumerate(label.shape[1:]) if n > 1]
+        spacing = [spacing[axis] for axis in axes]
+        pred, label = (x.reshape(len(x), *(x.shape[1 + axis] for axis in axes)) for x in (pred, label))
         diagonal = float(np.linalg.norm(np.array(label.shape[1:]) * np.array(spacing)))
         for p, t in zip(pred, label, strict=True):
             for i in range(1, self.num_classes):

@@ -133,33 +133,31 @@ class ScanSaver(PredictionSaver):
             self._add_findings(name, mask, None)
             return
         mask, prob = self._mask(pred)
-        spacing = np.asarray(geometry["spacing"], dtype=np.float64)
         stem = self._stem(name)
         source = str(image.meta[ImageMetaKey.FILENAME_OR_OBJ])
         affines = [np.asarray(image.meta[key], dtype=np.float64) for key in ("affine", "original_affine")]
         native = ornt_transform(*(io_orientation(affine) for affine in affines))
+        maps = dict(zip(self.class_names, prob, strict=True)) if self.probabilities else {}
         if source.lower().endswith((".nii", ".nii.gz")):
             header = nibabel.load(source).header
             self._write_volume(apply_orientation(mask, native), header, f"{stem}_seg.nii.gz")
+            for class_name, p in maps.items():
+                self._write_volume(apply_orientation(p, native), header, f"{stem}_prob_{class_name}.nii.gz")
         else:
             self._write_segments(apply_orientation(mask, native), geometry, f"{stem}.seg.nrrd")
-        if self.probabilities:
-            for class_name, p in zip(self.class_names, prob, strict=True):
-                probability = apply_orientation(p, native)
-                if source.lower().endswith((".nii", ".nii.gz")):
-                    self._write_volume(probability, header, f"{stem}_prob_{class_name}.nii.gz")
-                else:
-                    self._write_nrrd(probability, _nrrd_header(geometry), f"{stem}_prob_{class_name}.nrrd")
+            for class_name, p in maps.items():
+                self._write_nrrd(apply_orientation(p, native), _nrrd_header(geometry), f"{stem}_prob_{class_name}.nrrd")
         if self.overlays:
             most = int((mask > 0).sum(axis=(0, 1)).argmax())
             picture = image[0, ..., most].as_tensor().cpu().float().clamp(self.low, self.high).T[None]
             self._write_overlay(picture, np.ascontiguousarray(mask[..., most].T), f"{stem}_overlay.png")
         self._write_labels()
-        self._add_findings(name, mask, float(spacing.prod()) / 1000)
+        # not the product of the spacing alone: axes of a scan need not be at right angles
+        self._add_findings(name, mask, abs(float(np.linalg.det(affines[1][:3, :3]))) / 1000)
 
     def _write_volume(self, array: np.ndarray, header: nibabel.Nifti1Header, path: str) -> None:
         """A NIfTI file in the very place of another."""
-        own = nibabel.Nifti1Header()
+        own = type(header)()
         own.set_data_shape(array.shape)
         own.set_data_dtype(array.dtype)
         for field in ("pixdim", "qform_code", "sform_code", "srow_x", "srow_y", "srow_z", "xyzt_units"):

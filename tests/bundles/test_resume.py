@@ -24,7 +24,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from monai_sscm.data import write_vessel_phantoms
+from monai_sscm.data import write_chest_phantoms, write_vessel_phantoms
 
 pytestmark = pytest.mark.slow
 
@@ -38,7 +38,14 @@ def phantoms(tmp_path_factory) -> Path:
     return folder
 
 
-def train(phantoms: Path, output_dir: Path, moment: str | None, workers: int, resume: bool) -> None:
+def train(
+    phantoms: Path,
+    output_dir: Path,
+    moment: str | None,
+    workers: int,
+    resume: bool,
+    bundle: str = "chase_vessel_segmentation",
+) -> None:
     """Train by the shipped configuration; at ``moment`` the process gets a signal that nothing can catch."""
     from tests.bundles.test_training import workflow
 
@@ -48,6 +55,7 @@ def train(phantoms: Path, output_dir: Path, moment: str | None, workers: int, re
     run = workflow(
         phantoms,
         output_dir,
+        bundle=bundle,
         max_epochs=EPOCHS,
         epoch_length=EPOCH_LENGTH,
         num_workers=workers,
@@ -160,6 +168,18 @@ def test_stopped_within_an_epoch_and_resumed(phantoms, tmp_path, undisturbed, wo
     assert in_a_process(phantoms, tmp_path, None, workers, True) == 0
     assert_equal(load(tmp_path), load(undisturbed[workers]))
     assert_equal(load(tmp_path, "best.pt"), load(undisturbed[workers], "best.pt"))
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_chest_ct_killed_and_resumed(tmp_path, workers):
+    """Groups of unlabelled slices and donors in the place of their receivers are drawn again as they were."""
+    write_chest_phantoms(tmp_path / "scans", num_train=4, num_val=1, num_test=0, size=64, num_slices=3)
+    args = (workers, False, "covid19_ct_segmentation")
+    assert in_a_process(tmp_path / "scans", tmp_path / "whole", None, *args) == 0
+    assert in_a_process(tmp_path / "scans", tmp_path / "cut", "epoch", *args) == -signal.SIGKILL
+    assert in_a_process(tmp_path / "scans", tmp_path / "cut", None, workers, True, args[-1]) == 0
+    for name in ("last.pt", "best.pt"):
+        assert_equal(load(tmp_path / "cut", name), load(tmp_path / "whole", name))
 
 
 def test_the_command_stops_and_resumes(phantoms, tmp_path):

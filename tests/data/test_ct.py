@@ -32,6 +32,7 @@ from monai_sscm.data import (
     chest_phantom,
     covid19_ct_datalist,
     dicom_series,
+    inference_datalist,
     write_chest_phantoms,
 )
 from monai_sscm.errors import reason
@@ -135,6 +136,42 @@ def test_several_series_nested_and_mixed(tmp_path):
     assert (got[0].numpy() == sitk.GetArrayFromImage(scan(2)).transpose()).all()
 
 
+def test_dicom_files_are_known_by_their_content(tmp_path):
+    """Named by numbers, as archives do, beside a localizer and what is no DICOM."""
+    for i, path in enumerate(write_series(scan(), tmp_path / "study")):
+        path.rename(path.with_name(f"1.2.840.113.{i + 1}"))
+    scout = sitk.Image((48, 48), sitk.sitkInt16)
+    for key, value in {"0008|0060": "CT", "0008|0008": "ORIGINAL\\PRIMARY\\LOCALIZER"}.items():
+        scout.SetMetaData(key, value)
+    sitk.WriteImage(scout, str(tmp_path / "study" / "scout.dcm"))
+    (tmp_path / "study" / "notes.1").write_text("no image")
+    series = dicom_series(tmp_path)
+    assert {name: sorted(Path(p).name for p in files) for name, files in series.items()} == {
+        "study": [f"1.2.840.113.{i + 1}" for i in range(6)]
+    }
+    assert load(tmp_path / "study").shape == (1, 48, 48, 6)
+
+
+def test_names_of_inputs(tmp_path):
+    for uid, folder in enumerate(("p1", "p2")):
+        write_series(scan(), tmp_path / folder / "CT", uid=str(uid + 1))
+    (tmp_path / "p1" / "x_seg.nii.gz").touch()
+    (tmp_path / "p1" / "x.seg.nrrd").touch()
+    assert [item["name"] for item in inference_datalist(tmp_path, scans=True)] == ["p1/CT", "p2/CT"]
+    with pytest.raises(ValueError, match="'.*p1/CT' and '.*p2/CT' would have the same name: rename one"):
+        inference_datalist([tmp_path / "p1" / "CT", tmp_path / "p2" / "CT"], scans=True)
+    (tmp_path / "a.mhd").touch()
+    assert "a" in [item["name"] for item in inference_datalist(tmp_path, scans=True)]
+
+
+@pytest.mark.parametrize("dtype", [">i2", ">f4", ">f8", "<f8", "<u2"])
+def test_nifti_of_every_kind_of_number(tmp_path, dtype):
+    array = chest_phantom(32, 3, 0)[0].clip(0 if "u" in dtype else None)
+    nibabel.save(nibabel.Nifti1Image(array.astype(dtype), np.diag([-1, -1, 2, 1])), tmp_path / "a.nii.gz")
+    loaded = load(tmp_path / "a.nii.gz")
+    assert (loaded[0].numpy() == array).all() and loaded.element_size() <= 4
+
+
 def a_nifti(array: np.ndarray, folder: Path, spacing: tuple[float, ...] = (1, 1, 5)) -> Path:
     image = nibabel.Nifti1Image(array, np.diag([*spacing[:3], 1]))
     nibabel.save(image, folder / "a.nii.gz")
@@ -223,6 +260,47 @@ def mixed_files(folder: Path) -> list[Path]:
     return write_series(scan(0), folder / "a", uid="1") + write_series(scan(1), folder / "b", uid="2")
 
 
+def last_slice_damaged(folder: Path) -> Path:
+    """As when a copy was interrupted: nothing that is left looks as if a slice were missing."""
+    files = write_series(scan(), folder)
+    files[-1].write_bytes(files[-1].read_bytes()[:200])
+    return folder
+
+
+def last_slice_empty(folder: Path) -> Path:
+    write_series(scan(), folder)[-1].write_bytes(b"")
+    return folder
+
+
+def slice_without_position(folder: Path) -> Path:
+    files = write_series(scan(), folder)
+    content = files[-1].read_bytes()
+    start = content.index(b"\x20\x00\x32\x00")
+    length = int.from_bytes(content[start + 4 : start + 8], "little")
+    files[-1].write_bytes(content[:start] + content[start + 8 + length :])
+    return folder
+
+
+def gantry_tilt(folder: Path) -> Path:
+    write_series(scan(), folder, aside=0.5)
+    return folder
+
+
+def without_spacing(folder: Path) -> Path:
+    sitk.WriteImage(scan(), str(folder / "a.mha"), useCompression=False)
+    content = (folder / "a.mha").read_bytes()
+    (folder / "a.mha").write_bytes(content.replace(b"ElementSpacing", b"Comment_______"))
+    return folder / "a.mha"
+
+
+def several_slices_in_a_file(folder: Path) -> Path:
+    image = sitk.Cast(scan(), sitk.sitkInt16)
+    for key, value in {"0008|0060": "CT", "0028|0030": "0.7\\0.7"}.items():
+        image.SetMetaData(key, value)
+    sitk.WriteImage(image, str(folder / "a.dcm"))
+    return folder / "a.dcm"
+
+
 def magnetic_resonance(folder: Path) -> Path:
     write_series(scan(), folder, modality="MR")
     return folder
@@ -251,6 +329,12 @@ def damaged_dicom(folder: Path) -> list[Path]:
         (slice_doubled, ValueError, r"are the same slice of a series: remove one"),
         (two_series, ValueError, r"holds 2 DICOM series with images, one is needed"),
         (mixed_files, ValueError, r"are of 2 series: keep those of one series together"),
+        (last_slice_damaged, OSError, r"The DICOM file '.*dcm' cannot be read, replace it"),
+        (last_slice_empty, OSError, r"The DICOM file '.*dcm' cannot be read, replace it"),
+        (slice_without_position, ValueError, r"Not all DICOM files of '.*' say where their slices lie"),
+        (gantry_tilt, ValueError, r"do not lie straight behind one another, by up to 2.5 mm, as when the gantry"),
+        (without_spacing, ValueError, r"The scan '.*a.mha' has the spacing \[0.0\] mm: write the real one"),
+        (several_slices_in_a_file, ValueError, r"The DICOM file '.*a.dcm' holds 6 slices: convert it to one file"),
         (magnetic_resonance, ValueError, r"is MR and no CT: leave it out"),
         (damaged_dicom, OSError, r"The DICOM file '.*dcm' cannot be read, replace it"),
     ],
@@ -296,6 +380,58 @@ def test_patients_on_two_sides_are_refused(tmp_path):
     (tmp_path / "split.json").write_text("{")
     with pytest.raises(ValueError, match=r"split.json' is no JSON"):
         covid19_ct_datalist(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("split", "message"),
+    [
+        ({"train": ["phantom_01"], "kept_together": ["phantom_01", "phantom_04"]}, "must be a list of lists"),
+        ({"train": ["phantom_01"], "kept_together": [["phantom_01", "p4"]]}, r"keeps \['p4'\] together"),
+        ({"train": ["phantom_01", "phantom_01"]}, r"names \['phantom_01'\] more than once"),
+        ({"val": None}, 'must be {"train":'),
+        ([1], 'must be {"train":'),
+    ],
+)
+def test_splits_that_are_none(tmp_path, split, message):
+    write_chest_phantoms(tmp_path, num_train=2, num_val=1, num_test=1, size=48, num_slices=2)
+    (tmp_path / "split.json").write_text(json.dumps(split))
+    with pytest.raises(ValueError, match=message):
+        covid19_ct_datalist(tmp_path)
+
+
+def test_patterns_that_are_none(tmp_path):
+    write_chest_phantoms(tmp_path, num_train=2, num_val=1, num_test=1, size=48, num_slices=2)
+    with pytest.raises(ValueError, match="has no group: put what is the patient into parentheses"):
+        covid19_ct_datalist(tmp_path, group_pattern="phantom")
+    with pytest.raises(ValueError, match="is no regular expression"):
+        covid19_ct_datalist(tmp_path, group_pattern="(phantom")
+
+
+def test_own_scans_with_numbers_for_names_are_not_the_released_slices(tmp_path):
+    for folder in ("images", "labels"):
+        (tmp_path / folder).mkdir()
+        for number in range(120):
+            (tmp_path / folder / f"{number}.mha").write_bytes(bytes([number]))
+    parts = covid19_ct_datalist(tmp_path)
+    assert sum(len(items) for items in parts.values()) == 120 and len(parts["val"]) == 24
+
+
+def test_scans_of_one_patient_are_one_group(tmp_path):
+    write_chest_phantoms(tmp_path, num_train=4, num_val=1, num_test=0, size=48, num_slices=2)
+    split = json.loads((tmp_path / "split.json").read_text())
+    split["kept_together"] = [["phantom_01", "phantom_02", "phantom_03", "phantom_04"]]
+    (tmp_path / "split.json").write_text(json.dumps(split))
+    assert len({item["group"] for item in covid19_ct_datalist(tmp_path, 1)["unlabeled"]}) == 1
+
+
+def test_slices_of_a_stack_that_is_stored_from_head_to_feet(stack):
+    expected = covid19_ct_datalist(stack, 8)["labeled"]
+    for name in ("tr_im.nii.gz", "tr_mask.nii.gz"):
+        image = sitk.ReadImage(str(stack / name))
+        image.SetDirection((1, 0, 0, 0, 1, 0, 0, 0, -1))
+        sitk.WriteImage(image, str(stack / name))
+    got = covid19_ct_datalist(stack, 8)["labeled"]
+    assert [item["slice"] for item in got] == [99 - item["slice"] for item in expected]
 
 
 @pytest.fixture

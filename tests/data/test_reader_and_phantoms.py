@@ -17,7 +17,13 @@ import pytest
 from monai.transforms import Compose, LoadImage, LoadImaged
 from PIL import Image, ImageCms
 
-from monai_sscm.data import PictureReader, semi_supervised_datalist, vessel_phantom, write_vessel_phantoms
+from monai_sscm.data import (
+    PictureReader,
+    chest_phantom,
+    semi_supervised_datalist,
+    vessel_phantom,
+    write_vessel_phantoms,
+)
 from monai_sscm.transforms import MaskToIndexd
 
 READER = "monai_sscm.data.PictureReader"
@@ -107,6 +113,18 @@ def test_phantoms():
     assert image[..., 1][mask == 1].mean() < image[..., 1][(mask == 0) & (image.sum(-1) > 0)].mean() - 5
     with pytest.raises(ValueError, match="size"):
         vessel_phantom(8)
+
+
+def test_chest_phantoms():
+    scan, mask = chest_phantom(size=96, num_slices=8, seed=0)
+    assert scan.shape == mask.shape == (96, 96, 8) and scan.dtype == np.int16 and mask.dtype == np.uint8
+    again = chest_phantom(size=96, num_slices=8, seed=0)
+    assert (again[0] == scan).all() and (again[1] == mask).all()
+    assert (chest_phantom(size=96, num_slices=8, seed=1)[0] != scan).any()
+    air, ground_glass, consolidation = (np.median(scan[m]) for m in (scan < -700, mask == 1, mask == 2))
+    assert air < -800 < ground_glass < -300 < consolidation < 150
+    with pytest.raises(ValueError, match="at least 32"):
+        chest_phantom(size=16)
 
 
 def test_phantom_data_set(tmp_path):

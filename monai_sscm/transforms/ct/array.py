@@ -45,9 +45,9 @@ class ToHounsfield(Transform):
     """
     Bring chest CT to Hounsfield units, whether it is in them or is an 8-bit export.
 
-    An image that has values below -100 is in Hounsfield units, since air is near -1000, and stays as it is. One whose
-    values lie from 0 to 255 is an export, whose 0 and 255 stand for the Hounsfield units in ``export_window``.
-    Everything else is refused.
+    An image that has values below -100 is in Hounsfield units, since air is near -1000, and stays as it is. One of
+    whole numbers from 0 to 255, some above 20, is an export, whose 0 and 255 stand for the Hounsfield units in
+    ``export_window``. Everything else is refused: a mask, say, or intensities that were normalized.
 
     Returns:
         image of the same shape and container type; exports as int16, others with their own data type.
@@ -77,7 +77,8 @@ class ToHounsfield(Transform):
         lowest, highest = float(x.amin()), float(x.amax())
         if lowest < -100:
             return image
-        if lowest < 0 or highest > 255:
+        whole = not x.is_floating_point() or bool((x == x.round()).all())
+        if lowest < 0 or not 20 < highest <= 255 or not whole:
             raise ValueError(
                 f"The image {file_of(image)!r} has values from {lowest:g} to {highest:g}, which are neither "
                 "Hounsfield units, where air is near -1000, nor an 8-bit export: apply the scan's rescale slope and "

@@ -1,0 +1,252 @@
+# Copyright (c) monai_sscm contributors
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#     http://www.apache.org/licenses/LICENSE-2.0
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+
+"""DICOM series: which there are in a folder, and one of them as a volume, with no slice missing or out of place."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import SimpleITK as sitk
+
+__all__ = ["dicom_series", "in_short", "is_dicom", "quiet", "read_dicom_series", "read_header"]
+
+_SERIES, _NUMBER, _KIND, _MODALITY = "0020|000e", "0020|0011", "0008|0008", "0008|0060"
+_POSITION, _ORIENTATION, _ROWS, _COLUMNS = "0020|0032", "0020|0037", "0028|0010", "0028|0011"
+_PIXEL_SPACING, _THICKNESS = "0028|0030", "0018|0050"
+# of the distance between slices, by which one may be off its place
+_TOLERANCE = 0.1
+
+
+def dicom_series(folder: str | Path) -> dict[str, list[str]]:
+    """
+    Find the DICOM series in a folder and the folders within it, a series' files wherever they lie.
+
+    A DICOM file is known by its content, whatever its name is. Localizers are passed over, and so are reports and other
+    files without an image. A damaged DICOM file is listed with the series of its folder, so that reading them says so
+    and no series is short of a slice unnoticed.
+
+    Args:
+        folder: the folder.
+
+    Returns:
+        the files of every series by a name: of the folder if all its files are of one series, else with the series'
+        number in it.
+
+    Example:
+        >>> import tempfile
+        >>> from monai_sscm.data import dicom_series
+        >>> dicom_series(tempfile.mkdtemp())
+        {}
+    """
+    root = Path(folder)
+    found: dict[str, list[Path]] = {}
+    numbers: dict[str, str] = {}
+    placed: set[str] = set()
+    damaged: list[Path] = []
+    for path in sorted(root.rglob("*")):
+        if path.name.startswith(".") or path.name == "DICOMDIR" or not path.is_file() or not is_dicom(path):
+            continue
+        try:
+            header = read_header(path)
+        except RuntimeError:
+            damaged.append(path)
+            continue
+        several = header.GetDimension() > 2 and header.GetSize()[2] > 1
+        if "LOCALIZER" in _tag(header, _KIND) or not _tag(header, _ROWS):
+            continue
+        # several slices in a file are a series of their own, which reading refuses
+        uid = str(path) if several else _tag(header, _SERIES)
+        found.setdefault(uid, []).append(path)
+        numbers[uid] = _tag(header, _NUMBER)
+        if several or header.HasMetaDataKey(_POSITION):
+            placed.add(uid)
+    # scouts and captured screens have no place, nor has anything else of their series
+    found = {uid: paths for uid, paths in found.items() if uid in placed}
+    for path in damaged:
+        near = [uid for uid, paths in found.items() if any(other.parent == path.parent for other in paths)]
+        for uid in near or [f"damaged in {path.parent}"]:
+            found.setdefault(uid, []).append(path)
+    series: dict[str, list[str]] = {}
+    folders = {uid: _common_folder(paths) for uid, paths in found.items()}
+    for uid, paths in found.items():
+        inside = folders[uid].relative_to(root)
+        name = str(inside) if inside.parts else root.resolve().name
+        if list(folders.values()).count(folders[uid]) > 1:
+            name = str(Path(name) / f"series_{numbers.get(uid) or len(series) + 1}")
+        while name in series:
+            name += "_"
+        series[name] = [str(path) for path in paths]
+    return series
+
+
+def read_dicom_series(paths: Sequence[Path], mask: bool = False) -> tuple[np.ndarray, sitk.Image]:
+    """
+    Read a series of slices, a file for each, put in order.
+
+    Args:
+        paths: a folder that holds one series, or the files of one in any order.
+        mask: whether it is a mask, which need not be CT.
+
+    Returns:
+        array as stored, ``(X, Y, Z)``, and the image that has its geometry.
+
+    Raises:
+        OSError: when a file is damaged.
+        ValueError: when it is no CT, has several series or several slices in a file, a slice is missing or doubled,
+            slices do not lie straight behind one another, or their size is not known.
+    """
+    if len(paths) == 1 and paths[0].is_dir():
+        series = dicom_series(paths[0])
+        if len(series) != 1:
+            raise ValueError(
+                f"The folder {str(paths[0])!r} holds {len(series)} DICOM series with images, one is needed: keep the "
+                "files of one series in it."
+            )
+        paths = [Path(path) for path in next(iter(series.values()))]
+    name = repr(str(paths[0] if len(paths) == 1 else _common_folder(paths)))
+    headers = []
+    for path in paths:
+        try:
+            headers.append(read_header(path))
+        except RuntimeError as e:
+            raise OSError(
+                f"The DICOM file {str(path)!r} cannot be read, replace it with a good copy ({in_short(e)})."
+            ) from e
+    modality = _tag(headers[0], _MODALITY)
+    if not mask and modality not in ("CT", ""):
+        raise ValueError(f"The DICOM series {name} is {modality} and no CT: leave it out.")
+    for path, header in zip(paths, headers, strict=True):
+        if header.GetDimension() > 2 and header.GetSize()[2] > 1:
+            raise ValueError(
+                f"The DICOM file {str(path)!r} holds {header.GetSize()[2]} slices: convert it to one file for each, or "
+                "to NIfTI, with a tool that reads enhanced DICOM."
+            )
+        if not _tag(header, _PIXEL_SPACING):
+            raise ValueError(f"The DICOM file {str(path)!r} does not say how large its pixels are: export it again.")
+    for tag, what in ((_SERIES, "series"), (_ROWS, "sizes"), (_COLUMNS, "sizes")):
+        different = {_tag(header, tag) for header in headers}
+        if len(different) > 1:
+            raise ValueError(f"The files of {name} are of {len(different)} {what}: keep those of one series together.")
+    if len(paths) == 1:
+        array, image = _read(lambda: sitk.ReadImage(str(paths[0])), name)
+        if _tag(headers[0], _THICKNESS):
+            image.SetSpacing((*image.GetSpacing()[:2], float(_tag(headers[0], _THICKNESS))))
+        return array, image
+    order = _order(paths, headers, name)
+    reader = sitk.ImageSeriesReader()
+    reader.SetFileNames([str(paths[i]) for i in order])
+    return _read(reader.Execute, name)
+
+
+def _order(paths: Sequence[Path], headers: Sequence[sitk.ImageFileReader], name: str) -> np.ndarray:
+    """The order of the slices along their normal; none may be missing, doubled, turned or aside."""
+    try:
+        cosines = np.array([_numbers(header, _ORIENTATION) for header in headers])
+        positions = np.array([_numbers(header, _POSITION) for header in headers])
+    except ValueError as e:
+        raise ValueError(f"Not all DICOM files of {name} say where their slices lie: export the series again.") from e
+    if np.abs(cosines - cosines[0]).max() > 1e-3:
+        raise ValueError(f"The slices of {name} are turned against each other: keep those of one orientation together.")
+    normal = np.cross(cosines[0, :3], cosines[0, 3:])
+    along = positions @ normal
+    order = np.argsort(along, kind="stable")
+    steps = np.diff(along[order])
+    usual = float(np.median(steps))
+    doubled = np.flatnonzero(steps < max(0.01, _TOLERANCE * usual))
+    if len(doubled):
+        one, other = (str(paths[i]) for i in order[doubled[0] : doubled[0] + 2])
+        raise ValueError(f"{one!r} and {other!r} are the same slice of a series: remove one.")
+    apart = np.flatnonzero(np.abs(steps - usual) > _TOLERANCE * usual)
+    if len(apart):
+        one, other = (str(paths[i]) for i in order[apart[0] : apart[0] + 2])
+        raise ValueError(
+            f"A slice is missing between {one!r} and {other!r}: they are {steps[apart[0]]:.2f} mm apart, where others "
+            f"of the series are {usual:.2f}. Export the series again, with all its slices."
+        )
+    first = order[0]
+    aside = np.linalg.norm(positions - positions[first] - np.outer(along - along[first], normal), axis=1).max()
+    if aside > 1:
+        raise ValueError(
+            f"The slices of {name} do not lie straight behind one another, by up to {aside:.1f} mm, as when the gantry "
+            "is tilted: resample the scan to straight slices, for example when converting it to NIfTI."
+        )
+    return order
+
+
+def is_dicom(path: Path) -> bool:
+    """Whether a file is DICOM by its content, or is meant to be by its name."""
+    with open(path, "rb") as file:
+        return file.read(132)[128:] == b"DICM" or path.suffix.lower() in (".dcm", ".dicom", ".ima")
+
+
+def read_header(path: Path) -> sitk.ImageFileReader:
+    """
+    Size, geometry and tags of a file.
+
+    Raises:
+        RuntimeError: ITK's, when it cannot be read.
+    """
+    reader = sitk.ImageFileReader()
+    reader.SetFileName(str(path))
+    with quiet():
+        reader.ReadImageInformation()
+    return reader
+
+
+def _read(read: Callable[[], sitk.Image], name: str) -> tuple[np.ndarray, sitk.Image]:
+    try:
+        with quiet():
+            image = read()
+    except RuntimeError as e:
+        raise OSError(
+            f"The DICOM series {name} cannot be read: a file is damaged, or compressed in a way that ITK does not read "
+            f"({in_short(e)})."
+        ) from e
+    if image.GetDimension() != 3 or image.GetNumberOfComponentsPerPixel() != 1:
+        raise ValueError(f"The DICOM series {name} is no volume of grey values: leave it out.")
+    return sitk.GetArrayFromImage(image).transpose(), image
+
+
+def _common_folder(paths: Sequence[Path]) -> Path:
+    """The innermost folder in which all files lie."""
+    folder = paths[0].parent
+    while not all(folder in path.parents for path in paths):
+        folder = folder.parent
+    return folder
+
+
+def _tag(header: sitk.ImageFileReader, tag: str) -> str:
+    return header.GetMetaData(tag).strip() if header.HasMetaDataKey(tag) else ""
+
+
+def _numbers(header: sitk.ImageFileReader, tag: str) -> list[float]:
+    return [float(x) for x in _tag(header, tag).split("\\")]
+
+
+class quiet:
+    """ITK's warnings, such as of spacing that it rounds, go nowhere; what matters is checked here."""
+
+    def __enter__(self) -> None:
+        self.before = sitk.ProcessObject.GetGlobalWarningDisplay()
+        sitk.ProcessObject.SetGlobalWarningDisplay(False)
+
+    def __exit__(self, *error: object) -> None:
+        sitk.ProcessObject.SetGlobalWarningDisplay(self.before)
+
+
+def in_short(error: BaseException) -> str:
+    """The last line of what ITK says."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[-1][:200] if lines else type(error).__name__
