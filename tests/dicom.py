@@ -28,15 +28,19 @@ def write_series(
     modality: str = "CT",
     intercept: int = 0,
     aside: float = 0.0,
+    compressor: str = "",
 ) -> list[Path]:
     """
     Write a volume as a DICOM series, a file for every slice, with names in an order that says nothing.
 
-    ``aside`` mm is how far each slice is shifted along its rows, as by a tilted gantry.
+    ``aside`` mm is how far each slice is shifted along its rows, as by a tilted gantry. ``compressor`` is one by ITK's
+    name for it.
     """
     folder.mkdir(parents=True, exist_ok=True)
     writer = sitk.ImageFileWriter()
     writer.KeepOriginalImageUIDOn()
+    writer.SetUseCompression(bool(compressor))
+    writer.SetCompressor(compressor)
     d = image.GetDirection()
     names = list(range(image.GetDepth()))
     random.Random(0).shuffle(names)

@@ -116,6 +116,14 @@ def test_rescale_slope_and_intercept_are_applied(tmp_path):
     assert loaded.element_size() == 2  # a scan is large
 
 
+@pytest.mark.parametrize(("compressor", "syntax"), [("JPEG2000", b".4.90"), ("JPEG", b".4.70")])
+def test_compressed_dicom(tmp_path, compressor, syntax):
+    files = write_series(scan(), tmp_path, compressor=compressor)
+    assert b"1.2.840.10008.1.2" + syntax in files[0].read_bytes()
+    assert sum(path.stat().st_size for path in files) < 48 * 48 * 2 * 6
+    assert (load(tmp_path)[0].numpy() == sitk.GetArrayFromImage(scan()).transpose()).all()
+
+
 def test_several_series_nested_and_mixed(tmp_path):
     for number, folder in ((1, "p1/CT"), (2, "p1/CT"), (7, "p2")):
         files = write_series(scan(number), tmp_path / folder / f"part_{number}", uid=str(number), number=number)
