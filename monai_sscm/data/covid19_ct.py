@@ -105,6 +105,8 @@ COVID19_CT_SPLIT: dict[str, list[Any]] = {
     ],
 }
 _STACK, _STACK_MASK = "tr_im.nii.gz", "tr_mask.nii.gz"
+# a slice of a scan, as a picture
+_SLICE = re.compile(r"(.+)_\d+$")
 # the consolidations, of which each list of labelled slices is to have some
 _RARE = 2
 
@@ -160,13 +162,12 @@ def covid19_ct_datalist(
         parts = semi_supervised_datalist(
             root, num_labeled, seed, group_pattern, split, folders=True, preferred=_has_rare
         )
-    if not unlabeled_images:
-        released = [
-            item for item in parts["unlabeled"] if Path(item["image"]).parent.name == "images" or "slice" in item
-        ]
-        parts["unlabeled"] = released
+    own = [i for i in parts["unlabeled"] if "slice" in i or Path(i["image"]).parent == root / "images"]
+    more = parts["unlabeled"][len(own) :] if unlabeled_images else []
+    parts["unlabeled"] = own + more
     known = COVID19_CT_SPLIT if stack.is_file() or _is_released(root) else None
-    _describe_unlabeled(parts["unlabeled"], group_pattern, read_split(root, known))
+    _add_groups(parts["unlabeled"], group_pattern, read_split(root, known))
+    _add_windows(more)
     return parts
 
 
@@ -225,19 +226,25 @@ def _has_rare(item: dict[str, Any]) -> bool:
     return bool((reader.get_data(reader.read(item["label"]))[0] == _RARE).any())
 
 
-def _describe_unlabeled(items: Sequence[dict[str, Any]], group_pattern: str | None, split: Any) -> None:
-    """Add the scan that each item is of and, for pictures, what their grey values mean."""
+def _add_groups(items: Sequence[dict[str, Any]], group_pattern: str | None, split: Any) -> None:
+    """Add the scan or patient that each item is of."""
     names = [Path(item["image"]).name.removesuffix(image_suffix(Path(item["image"]))) for item in items]
     of_patient = patients(names, group_pattern, split)
-    slices: dict[str, list[dict[str, Any]]] = {}
     for name, item in zip(names, items, strict=True):
-        of_scan = re.match(r"(.+)_\d+$", name) if PictureReader().verify_suffix(item["image"]) else None
-        item["group"] = item.get("group") or (of_scan.group(1) if of_scan else of_patient[name])
-        if of_scan:
-            slices.setdefault(item["group"], []).append(item)
+        of_scan = _SLICE.match(name) if PictureReader().verify_suffix(item["image"]) and not group_pattern else None
+        item.setdefault("group", of_scan.group(1) if of_scan else of_patient[name])
+
+
+def _add_windows(items: Sequence[dict[str, Any]]) -> None:
+    """Add to pictures of scans what their grey values mean."""
+    scans: dict[str, list[dict[str, Any]]] = {}
+    for item in items:
+        of_scan = _SLICE.match(Path(item["image"]).stem)
+        if of_scan and PictureReader().verify_suffix(item["image"]):
+            scans.setdefault(of_scan.group(1), []).append(item)
     reader = PictureReader(palette="colours")
-    for of_one_scan in slices.values():
-        some = [of_one_scan[i] for i in np.linspace(0, len(of_one_scan) - 1, 8).round().astype(int)]
+    for slices in scans.values():
+        some = [slices[i] for i in np.linspace(0, len(slices) - 1, 8).round().astype(int)]
         window = export_window([np.atleast_3d(reader.get_data(item["image"])[0])[..., 0] for item in some])
-        for item in of_one_scan:
+        for item in slices:
             item["export_window"] = window
