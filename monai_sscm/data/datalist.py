@@ -24,9 +24,9 @@ import numpy as np
 
 __all__ = ["CHASE_DB1_SPLIT", "chase_db1_datalist", "select_labeled", "semi_supervised_datalist"]
 
-_PICTURES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
 # .seg.nrrd is 3D Slicer's for masks
-_SUFFIXES = (".nii.gz", ".nii", *_PICTURES, ".mha", ".mhd", ".seg.nrrd", ".nrrd")
+_SUFFIXES = (".nii.gz", ".nii", ".mha", ".mhd", ".seg.nrrd", ".nrrd")
+_SUFFIXES += (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
 
 #: CHASE_DB1 by child: both eyes of a child are on one side.
 CHASE_DB1_SPLIT: dict[str, list[str]] = {
@@ -317,8 +317,10 @@ def _refuse_copies(parts: Mapping[str, Sequence[str]], unlabeled: Iterable[Path]
             continue  # no need to read them
         seen: dict[str, str] = {}
         for path in paths:
-            digest = hashlib.sha256(b"".join(file.read_bytes() for file in _contents(path))).hexdigest()
-            other = seen.setdefault(digest, path)
+            digest = hashlib.sha256()
+            for file in _contents(path):
+                digest.update(file.read_bytes())
+            other = seen.setdefault(digest.hexdigest(), path)
             if part_of[other] != part_of[path]:
                 raise ValueError(
                     f"{other!r} in the {part_of[other]} part and {path!r} in the {part_of[path]} part are the same "
