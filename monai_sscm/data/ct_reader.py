@@ -130,8 +130,8 @@ class CTReader(ImageReader):
         return array, meta
 
     def _scan(self, paths: Sequence[Path]) -> tuple[np.ndarray, dict]:
-        array, header = read_dicom_series(paths, self.mask) if _is_series(paths) else _read_volume(paths[0])
-        spacing, origin, direction = (np.array(f()) for f in (header.GetSpacing, header.GetOrigin, header.GetDirection))
+        array, image = read_dicom_series(paths, self.mask) if _is_series(paths) else _read_volume(paths[0])
+        spacing, origin, direction = (np.array(f()) for f in (image.GetSpacing, image.GetOrigin, image.GetDirection))
         if not np.isfinite(direction).all() or abs(np.linalg.det(direction.reshape(3, 3))) < 0.1:
             raise ValueError(f"The scan {_name(paths)} has no proper orientation ({direction}): export it again.")
         # from voxels to millimetres in MONAI's and NIfTI's axes, where ITK's first two are turned round
@@ -151,7 +151,8 @@ class CTReader(ImageReader):
         }
         if array.dtype in (np.int32, np.int64) and array.min() >= -(2**15) and array.max() < 2**15:
             array = array.astype(np.int16)  # as ITK reads DICOM with an intercept; a scan is large
-        return apply_orientation(array, to_lps), meta
+        # a copy, and the only one: ITK's image goes when this returns
+        return np.array(apply_orientation(array, to_lps), order="C"), meta
 
 
 def is_scan(path: Path) -> bool:
@@ -166,8 +167,8 @@ def _is_series(paths: Sequence[Path]) -> bool:
     return len(paths) > 1 or paths[0].is_dir() or not paths[0].name.lower().endswith(SCAN_SUFFIXES)
 
 
-def _read_volume(path: Path) -> tuple[np.ndarray, sitk.ImageFileReader]:
-    """A volume as it is stored, and its geometry; what is no three-dimensional scan is refused."""
+def _read_volume(path: Path) -> tuple[np.ndarray, sitk.Image | sitk.ImageFileReader]:
+    """A volume as it is stored, and what has its geometry and memory; what is no three-dimensional scan is refused."""
     try:
         header = read_header(path)
     except RuntimeError as e:
@@ -191,7 +192,7 @@ def _read_volume(path: Path) -> tuple[np.ndarray, sitk.ImageFileReader]:
             image = sitk.ReadImage(str(path))
     except Exception as e:  # a damaged file can fail in any way
         raise OSError(_unreadable(path, e)) from e
-    return sitk.GetArrayFromImage(image).transpose(), header
+    return sitk.GetArrayViewFromImage(image).transpose(), image
 
 
 def _unreadable(path: Path, error: Exception) -> str:

@@ -100,7 +100,7 @@ def read_dicom_series(paths: Sequence[Path], mask: bool = False) -> tuple[np.nda
         mask: whether it is a mask, which need not be CT.
 
     Returns:
-        array as stored, ``(X, Y, Z)``, and the image that has its geometry.
+        array as stored, ``(X, Y, Z)``, and the image that has its geometry, and its memory: keep it as long.
 
     Raises:
         OSError: when a file is damaged.
@@ -216,7 +216,7 @@ def _read(read: Callable[[], sitk.Image], name: str) -> tuple[np.ndarray, sitk.I
         ) from e
     if image.GetDimension() != 3 or image.GetNumberOfComponentsPerPixel() != 1:
         raise ValueError(f"The DICOM series {name} is no volume of grey values: leave it out.")
-    return sitk.GetArrayFromImage(image).transpose(), image
+    return sitk.GetArrayViewFromImage(image).transpose(), image
 
 
 def _common_folder(paths: Sequence[Path]) -> Path:

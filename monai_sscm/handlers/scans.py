@@ -66,9 +66,11 @@ def findings(mask: np.ndarray, class_names: Sequence[str], voxel_ml: float | Non
         voxels, lesions, largest, slices = 0, 0, 0, 0
         if box is not None:
             here = mask[box] == index
-            pieces, lesions = ndimage.label(here, structure=np.ones((3, 3, 3)))
+            pieces, lesions = _label(here)
             voxels = int(np.count_nonzero(here))
-            largest = int(np.bincount(pieces.ravel())[1:].max())
+            # part by part: numpy counts in numbers of 8 bytes
+            sizes = sum(np.bincount(part.ravel(), minlength=lesions + 1) for part in pieces)
+            largest = int(sizes[1:].max())
             slices = int(here.any(axis=(0, 1)).sum())
         volumes = (None, None) if voxel_ml is None else (round(voxels * voxel_ml, 4), round(largest * voxel_ml, 4))
         values = (name, voxels, volumes[0], int(lesions), volumes[1], slices)
@@ -211,6 +213,14 @@ class ScanSaver(PredictionSaver):
                 table.writerows(self.rows)
 
         self._write(self.output_dir / "findings.csv", ".part", write)
+
+
+def _label(there: np.ndarray) -> tuple[np.ndarray, int]:
+    """Connected pieces, in as small numbers as will do: of a large scan they would take more memory than the scan."""
+    try:
+        return ndimage.label(there, structure=np.ones((3, 3, 3)), output=np.uint16)
+    except RuntimeError:
+        return ndimage.label(there, structure=np.ones((3, 3, 3)))
 
 
 def _nrrd_header(geometry: Any) -> dict[str, Any]:
