@@ -69,9 +69,10 @@ def copy_bundle(name: str, folder: str | Path) -> str:
         raise FileExistsError(f"{str(folder)!r} exists: choose a folder that does not.")
     shutil.copytree(source, folder)
     for config in Path(folder).glob("configs/*.yaml"):
-        lines = config.read_text().splitlines(keepends=True)
+        lines = config.read_text("utf-8").splitlines(keepends=True)
         # not the package's folder, wherever the copy is run
-        config.write_text("".join("bundle_root: .\n" if line.startswith("bundle_root:") else line for line in lines))
+        own = ("bundle_root: .\n" if line.startswith("bundle_root:") else line for line in lines)
+        config.write_text("".join(own), "utf-8")
     return str(folder)
 
 

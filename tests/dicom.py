@@ -14,10 +14,24 @@
 
 from __future__ import annotations
 
+import locale
 import random
 from pathlib import Path
 
 import SimpleITK as sitk
+
+
+def write_file(image: sitk.Image, path: Path, compressor: str = "") -> None:
+    """Write a DICOM file, with the tags that the image has."""
+    writer = sitk.ImageFileWriter()
+    writer.KeepOriginalImageUIDOn()
+    writer.SetUseCompression(bool(compressor))
+    writer.SetCompressor(compressor)
+    writer.SetFileName(str(path))
+    # ITK leaves the process with an encoding that knows ASCII alone when it has written DICOM
+    before = locale.setlocale(locale.LC_CTYPE)
+    writer.Execute(image)
+    locale.setlocale(locale.LC_CTYPE, before)
 
 
 def write_series(
@@ -37,10 +51,6 @@ def write_series(
     name for it.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    writer = sitk.ImageFileWriter()
-    writer.KeepOriginalImageUIDOn()
-    writer.SetUseCompression(bool(compressor))
-    writer.SetCompressor(compressor)
     d = image.GetDirection()
     names = list(range(image.GetDepth()))
     random.Random(0).shuffle(names)
@@ -65,7 +75,6 @@ def write_series(
         }.items():
             piece.SetMetaData(tag, value)
         path = folder / f"IM{names[k]:04d}.dcm"
-        writer.SetFileName(str(path))
-        writer.Execute(piece)
+        write_file(piece, path, compressor)
         paths.append(path)
     return paths

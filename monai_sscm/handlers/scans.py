@@ -201,7 +201,7 @@ class ScanSaver(PredictionSaver):
                 zip(self.class_names[1:], class_colours(len(self.class_names)), strict=True)
             ):
                 lines.append(f'{i + 1} {" ".join(str(round(255 * x)) for x in colour)} 1 1 1 "{name}"')
-            self._write(path, ".part", lambda part: part.write_text("\n".join(lines) + "\n"))
+            self._write(path, ".part", lambda part: part.write_text("\n".join(lines) + "\n", "utf-8"))
 
     def _add_findings(self, name: str, mask: np.ndarray, voxel_ml: float | None) -> None:
         self.rows += [{"case": name, **row} for row in findings(mask, self.class_names, voxel_ml)]

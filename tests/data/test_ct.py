@@ -36,7 +36,7 @@ from monai_sscm.data import (
     write_chest_phantoms,
 )
 from monai_sscm.errors import reason
-from tests.dicom import write_series
+from tests.dicom import write_file, write_series
 
 FILES = ("a.nii.gz", "b.nii", "c.mha", "d.nrrd")
 SHARED = Path(__file__).parents[3] / "shared" / "data" / "covid19_ct"
@@ -151,7 +151,7 @@ def test_dicom_files_are_known_by_their_content(tmp_path):
     scout = sitk.Image((48, 48), sitk.sitkInt16)
     for key, value in {"0008|0060": "CT", "0008|0008": "ORIGINAL\\PRIMARY\\LOCALIZER"}.items():
         scout.SetMetaData(key, value)
-    sitk.WriteImage(scout, str(tmp_path / "study" / "scout.dcm"))
+    write_file(scout, tmp_path / "study" / "scout.dcm")
     (tmp_path / "study" / "notes.1").write_text("no image")
     series = dicom_series(tmp_path)
     assert {name: sorted(Path(p).name for p in files) for name, files in series.items()} == {
@@ -305,7 +305,7 @@ def several_slices_in_a_file(folder: Path) -> Path:
     image = sitk.Cast(scan(), sitk.sitkInt16)
     for key, value in {"0008|0060": "CT", "0028|0030": "0.7\\0.7"}.items():
         image.SetMetaData(key, value)
-    sitk.WriteImage(image, str(folder / "a.dcm"))
+    write_file(image, folder / "a.dcm")
     return folder / "a.dcm"
 
 
