@@ -9,7 +9,6 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-
 """
 What a mix does to the classes that the student sees, and where the pasted lesions land.
 

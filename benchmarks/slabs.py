@@ -9,7 +9,6 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-
 """
 Time and peak memory of segmenting CT scans, beside the bare network over the same windows.
 

@@ -9,7 +9,6 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-
 """Lists of chest CT for semi-supervised training: slices as pictures, a stack of slices, or a folder of scans."""
 
 from __future__ import annotations

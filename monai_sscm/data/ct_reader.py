@@ -9,7 +9,6 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-
 """Reads chest CT in whatever form it arrives: volumes, DICOM series, slices as pictures."""
 
 from __future__ import annotations

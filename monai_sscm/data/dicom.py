@@ -9,7 +9,6 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-
 """DICOM series: which there are in a folder, and one of them as a volume, with no slice missing or out of place."""
 
 from __future__ import annotations

@@ -9,7 +9,6 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-
 """Masks of CT scans that open over the scan, and what was found in figures."""
 
 from __future__ import annotations

@@ -9,7 +9,6 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-
 """A network for slices, over a volume of any length."""
 
 from __future__ import annotations

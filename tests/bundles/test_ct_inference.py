@@ -9,7 +9,6 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-
 """Chest CT, in every form it arrives in, through the shipped configuration and the shipped weights."""
 
 from __future__ import annotations

@@ -9,7 +9,6 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-
 """Chest CT in all its forms: what is read, what is refused, and how it is listed."""
 
 from __future__ import annotations

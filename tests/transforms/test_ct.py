@@ -9,7 +9,6 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-
 from __future__ import annotations
 
 import numpy as np
@@ -74,6 +73,8 @@ def test_dictionary_versions_use_up_what_they_need():
     stack = torch.arange(8).reshape(1, 2, 1, 4)
     d = TakeSliced(["image", "label"], allow_missing_keys=True)({"image": stack, "slice": 2})
     assert d["image"].tolist() == [[[[2]], [[6]]]] and set(d) == {"image"}
+    assert d["image"].untyped_storage().nbytes() == 2 * 8  # a slice does not hold on to its stack
+    assert TakeSlice()(stack.numpy(), 2).tolist() == [[[[2]], [[6]]]]
     assert TakeSliced("image")({"image": stack})["image"] is stack
     with pytest.raises(ValueError, match="has 4 slices, there is no slice 4"):
         TakeSlice()(stack, 4)

@@ -9,7 +9,6 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-
 """Chest CT as it comes — volumes in Hounsfield units, slices as 8-bit pictures — to Hounsfield units of the lungs."""
 
 from __future__ import annotations
@@ -118,7 +117,9 @@ class TakeSlice(Transform):
             raise ValueError(
                 f"{file_of(image)!r} has {image.shape[-1]} slices, there is no slice {index} (from 0) in it."
             )
-        return image[..., index : index + 1]
+        piece = image[..., index : index + 1]
+        # not a view, with which the whole stack would be kept, and copied, wherever the slice goes
+        return piece.clone() if isinstance(piece, torch.Tensor) else piece.copy()
 
 
 def export_window(images: Sequence[np.ndarray]) -> tuple[float, float]:

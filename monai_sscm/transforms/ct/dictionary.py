@@ -9,7 +9,6 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-
 """
 Dictionary-based CT transforms, see :py:mod:`monai_sscm.transforms.ct.array`.
 
