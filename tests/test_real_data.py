@@ -38,6 +38,25 @@ covid19_ct = pytest.mark.skipif(not (DATA / "covid19_ct").is_dir(), reason="the 
 hippocampi = pytest.mark.skipif(not (DATA / "hippocampus").is_dir(), reason="the hippocampus volumes are not at hand")
 
 
+def short_training(bundle: str, folder: str, output_dir: Path, datalist: str) -> ConfigWorkflow:
+    """30 steps and a validation, by the shipped configuration, on a few images."""
+    return ConfigWorkflow(
+        str(ROOT / "bundles" / bundle / "configs" / "train.yaml"),
+        workflow_type="train",
+        logging_file=False,
+        dataset_dir=str(DATA / folder),
+        output_dir=str(output_dir),
+        max_epochs=2,
+        epoch_length=15,
+        val_interval=2,
+        rampup_steps=5,
+        confidence_threshold=0.6,
+        patch_size=[96, 96],
+        datalist=datalist,
+        device=torch.device("cpu"),
+    )
+
+
 @chase
 def test_chase_split_is_that_of_the_folder():
     files = chase_db1_datalist(DATA / "chase_db1", num_labeled=2, seed=0)
@@ -48,21 +67,8 @@ def test_chase_split_is_that_of_the_folder():
 
 @chase
 def test_chase_loads_the_right_way_up_and_the_loss_falls(tmp_path):
-    train = ConfigWorkflow(
-        str(ROOT / "bundles" / "chase_vessel_segmentation" / "configs" / "train.yaml"),
-        workflow_type="train",
-        logging_file=False,
-        dataset_dir=str(DATA / "chase_db1"),
-        output_dir=str(tmp_path),
-        max_epochs=2,
-        epoch_length=15,
-        val_interval=2,
-        rampup_steps=5,
-        confidence_threshold=0.6,
-        patch_size=[96, 96],
-        datalist="$dict((k, v[:2]) for k, v in monai_sscm.data.chase_db1_datalist(@dataset_dir, 2, 0).items())",
-        device=torch.device("cpu"),
-    )
+    datalist = "$dict((k, v[:2]) for k, v in monai_sscm.data.chase_db1_datalist(@dataset_dir, 2, 0).items())"
+    train = short_training("chase_vessel_segmentation", "chase_db1", tmp_path, datalist)
     train.initialize()
     item = next(iter(train.parser.get_parsed_content("validate#dataloader")))
     assert item["image"].shape == (1, 3, 960, 999) and item["label"].shape == (1, 1, 960, 999)
@@ -115,23 +121,12 @@ def test_shipped_weights_segment_a_photograph_in_every_form(tmp_path):
 
 @covid19_ct
 def test_ct_slices_load_and_the_loss_falls(tmp_path):
-    train = ConfigWorkflow(
-        str(ROOT / "bundles" / "covid19_ct_segmentation" / "configs" / "train.yaml"),
-        workflow_type="train",
-        logging_file=False,
-        dataset_dir=str(DATA / "covid19_ct"),
-        output_dir=str(tmp_path),
-        max_epochs=2,
-        epoch_length=15,
-        val_interval=2,
-        rampup_steps=5,
-        confidence_threshold=0.6,
-        patch_size=[96, 96],
-        # some of the labelled ones, of the training slices that gave up their masks, and of every unlabelled source
-        datalist="$dict((k, v[:: max(1, len(v) // 40)][:40] if k == 'unlabeled' else v[:4]) for k, v in "
-        "monai_sscm.data.covid19_ct_datalist(@dataset_dir, 8, 0).items())",
-        device=torch.device("cpu"),
+    # some of the labelled ones, of the training slices that gave up their masks, and of every unlabelled source
+    datalist = (
+        "$dict((k, v[:: max(1, len(v) // 40)][:40] if k == 'unlabeled' else v[:4]) for k, v in "
+        "monai_sscm.data.covid19_ct_datalist(@dataset_dir, 8, 0).items())"
     )
+    train = short_training("covid19_ct_segmentation", "covid19_ct", tmp_path, datalist)
     train.initialize()
     items = list(train.parser.get_parsed_content("validate#dataloader"))
     assert all(i["image"].shape == i["label"].shape and i["image"].shape[:2] == (1, 1) for i in items)
