@@ -46,10 +46,11 @@ def loop(
 ) -> list[torch.Tensor]:
     """Sample by sample; ``chosen`` are the classes to paste, None: a random half of those present."""
     mixed: list[list[torch.Tensor]] = [[] for _ in receiver]
+    random = np.random.default_rng()
     for i in range(len(label)):
         present = torch.unique(label[i]).cpu().numpy()
         if chosen is None:
-            classes = np.random.choice(present, len(present) // 2, replace=False)
+            classes = random.choice(present, len(present) // 2, replace=False)
         else:
             classes = np.array([c for c in present if c in chosen])
         mask = torch.zeros_like(label[i], dtype=torch.float32)

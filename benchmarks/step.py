@@ -16,7 +16,7 @@ Time of a training step of each method, beside a bare PyTorch loop with the same
 
 The bare loop does the forward and backward pass on labelled and mixed images, one teacher forward, losses, optimizer,
 EMA and, for SUFD, the discriminator's own passes, and nothing else. Both run in turn in one process; figures are
-medians.
+medians. With --parts it tells where the time of the bare step goes.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ import statistics
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import torch
 from monai.losses import DiceCELoss
@@ -46,7 +47,9 @@ OUT = ("mixed_image", "mixed_label", "mixed_weight")
 LAYER = "model.1.submodule"
 SETTINGS = {
     "2D, 4 + 4 x 3 x 128^2, U-Net 1.6 M": (2, 4, 3, 128, (16, 32, 64, 128, 256)),
+    "2D, 4 + 4 x 3 x 128^2, U-Net 6.5 M": (2, 4, 3, 128, (32, 64, 128, 256, 512)),
     "3D, 2 + 2 x 1 x 48^3, U-Net 0.3 M": (3, 2, 1, 48, (16, 32, 64)),
+    "3D, 2 + 2 x 1 x 48^3, U-Net 4.8 M": (3, 2, 1, 48, (16, 32, 64, 128, 256)),
 }
 METHODS = [
     "supervised",
@@ -59,8 +62,15 @@ METHODS = [
 ]
 
 
-def make(method: str, setting: tuple) -> tuple[SemiSupervisedTrainer, Callable[[int], None]]:
-    """A trainer, and the bare step with the same start."""
+def make(
+    method: str,
+    setting: tuple,
+    device: str = "cpu",
+    network_kwargs: dict[str, Any] | None = None,
+    optimizer_kwargs: dict[str, Any] | None = None,
+    **kwargs: Any,
+) -> tuple[SemiSupervisedTrainer, Callable[..., None]]:
+    """A trainer, and the bare step with the same start; the further arguments are of the trainer's alone."""
     spatial_dims, batch_size, channels, size, widths = setting
     torch.manual_seed(0)
     network = UNet(spatial_dims, channels, 2, widths, (2,) * (len(widths) - 1), num_res_units=2)
@@ -83,13 +93,13 @@ def make(method: str, setting: tuple) -> tuple[SemiSupervisedTrainer, Callable[[
     }
     donors = ("image", "label", None)
     supmix = SupervisedClassMixd(KEYS, donors, "label", (1,), 2, spatial_dims, output_keys=OUT)
-    student, discriminator = copy.deepcopy(network), copy.deepcopy(judge)
+    student, discriminator = copy.deepcopy(network).to(device, **network_kwargs or {}), copy.deepcopy(judge)
     trainer = SemiSupervisedTrainer(
-        device="cpu",
+        device=device,
         max_epochs=1,
         train_data_loader=[batch] * 4,
         network=student,
-        optimizer=torch.optim.AdamW(student.parameters(), 1e-4),
+        optimizer=torch.optim.AdamW(student.parameters(), 1e-4, **optimizer_kwargs or {}),
         loss_function=DiceCELoss(softmax=True, to_onehot_y=True),
         views=views.get(method, [View(supmix, augment, loss=WeightedCELoss())]),
         discriminator=discriminator if every else None,
@@ -97,14 +107,15 @@ def make(method: str, setting: tuple) -> tuple[SemiSupervisedTrainer, Callable[[
         feature_layer=LAYER if every else None,
         adversarial_interval=max(every, 1),
         decollate=False,
+        **kwargs,
     )
     return trainer, bare(method, network, judge, batch, every, spatial_dims)
 
 
 def bare(
     method: str, student: nn.Module, judge: nn.Module, batch: dict[str, torch.Tensor], every: int, spatial_dims: int
-) -> Callable[[int], None]:
-    """The same step, written out, without anything around it."""
+) -> Callable[..., None]:
+    """The same step, written out, without anything around it; it calls ``done`` with the name of every part."""
     teacher = copy.deepcopy(student).eval().requires_grad_(False)
     optimizer = torch.optim.AdamW(student.parameters(), 1e-4)
     judge_optimizer = torch.optim.Adam(judge.parameters(), 1e-4)
@@ -114,17 +125,21 @@ def bare(
     if every:
         student.get_submodule(LAYER).register_forward_hook(lambda module, args, output: features.append(output))
 
-    def step(t: int) -> None:
+    def step(t: int, done: Callable[[str], None] = lambda part: None) -> None:
         features.clear()
         optimizer.zero_grad()
         if method == "supervised":
-            loss = supervised_loss(student(x_l), y_l)
+            pred = student(x_l)
+            done("student, forward")
+            loss = supervised_loss(pred, y_l)
         else:
             with torch.no_grad():
                 prob = teacher(x_u).softmax(1)
+                done("teacher, forward")
                 confidence, pseudo = prob.max(1, keepdim=True)
                 weight = (confidence >= 0.95).float().flatten(1).mean(1).view(-1, *(1,) * (x_u.ndim - 1))
                 weight = weight.expand_as(confidence)
+                done("pseudo-labels")
                 if method == "mean_teacher":
                     x_m = x_u
                 elif method in ("cutmix", "classmix"):
@@ -143,39 +158,75 @@ def bare(
                     mask = y_l == 1
                     x_m = torch.where(mask, x_l, x_u)
                     y_m, w_m = torch.where(mask, y_l.long(), pseudo), torch.where(mask, 1.0, weight)
+                done("mixing")
                 x_m = augment(x_m)
+                done("augmentation")
             pred = student(torch.cat([x_l, x_m]))
+            done("student, forward")
             loss = supervised_loss(pred[: len(x_l)], y_l)
             if method == "mean_teacher":
                 loss = loss + (pred[len(x_l) :].softmax(1) - prob).square().mean()
             else:
                 loss = loss + (w_m[:, 0] * cross_entropy(pred[len(x_l) :], y_m[:, 0], reduction="none")).mean()
+        done("losses")
         if every and t % every == 0:
             # the floor asks for features of the unlabelled images by a whole pass
             student(x_u)
             logits = judge.requires_grad_(False)(features[1])
             loss = loss + 0.01 * every * binary_cross_entropy_with_logits(logits, torch.ones_like(logits))
             judge.requires_grad_(True)
+            done("discriminator, and the pass for it")
         loss.backward()
+        done("backward")
         optimizer.step()
+        done("optimizer")
         if every and t % every == 0:
             judge_optimizer.zero_grad()
             logits = judge(torch.cat([features[0][: len(x_l)], features[1]]).detach())
             target = torch.cat([torch.ones_like(logits[: len(x_l)]), torch.zeros_like(logits[len(x_l) :])])
             binary_cross_entropy_with_logits(logits, target).backward()
             judge_optimizer.step()
+            done("discriminator, and the pass for it")
         with torch.no_grad():
             torch._foreach_lerp_(list(teacher.parameters()), list(student.parameters()), 0.01)
+        done("teacher, moving average")
 
     return step
+
+
+def parts(setting: tuple, rounds: int) -> dict[str, float]:
+    """Milliseconds of each part of the bare step of SUFD at every 4th step, on average."""
+    step = make("supmix_sufd_every_4th", setting)[1]
+    step(4)
+    total: dict[str, float] = {}
+    last = time.perf_counter()
+
+    def done(part: str) -> None:
+        nonlocal last
+        now = time.perf_counter()
+        total[part] = total.get(part, 0.0) + now - last
+        last = now
+
+    for t in range(1, 4 * rounds + 1):
+        last = time.perf_counter()
+        step(t, done)
+    return {part: 1e3 * seconds / (4 * rounds) for part, seconds in total.items()}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=12, help="rounds of four steps of each")
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--parts", action="store_true", help="where the time of a step of SUFD goes, instead")
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
+    if args.parts:
+        columns = [parts(setting, args.rounds) for setting in SETTINGS.values()]
+        print("| part | " + " | ".join(SETTINGS) + " |\n|---" + "|---" * len(columns) + "|")
+        for part in columns[0]:
+            cells = (f"{c[part]:.1f} ms, {100 * c[part] / sum(c.values()):.1f} %" for c in columns)
+            print(f"| {part} | " + " | ".join(cells) + " |")
+        return
     print("| setting | method | ours, ms | bare loop, ms | ours / bare | ours / bare supervised |")
     print("|---|---|---|---|---|---|")
     rows = []
