@@ -16,9 +16,12 @@ from pathlib import Path
 import pytest
 import torch
 from ignite.engine import Events
-from torch import distributed, multiprocessing
+from monai.data import Dataset
+from monai.engines.utils import IterationEvents
+from torch import distributed, multiprocessing, nn
 from torch.nn.parallel import DistributedDataParallel
 
+from monai_sscm.data import SemiSupervisedLoader
 from monai_sscm.engines import View
 from monai_sscm.losses import WeightedCELoss
 from monai_sscm.networks import FeatureDiscriminator
@@ -28,9 +31,18 @@ from tests.engines.test_trainer import make_batches, make_network, make_trainer,
 pytestmark = pytest.mark.slow
 
 
-def rank_main(rank: int, world_size: int, folder: Path, norm: str) -> None:
+def join(rank: int, world_size: int, folder: Path) -> None:
     torch.set_num_threads(1)
     distributed.init_process_group("gloo", init_method=f"file://{folder}/store", rank=rank, world_size=world_size)
+
+
+def leave() -> None:
+    distributed.barrier()
+    distributed.destroy_process_group()
+
+
+def rank_main(rank: int, world_size: int, folder: Path, norm: str) -> None:
+    join(rank, world_size, folder)
     network = DistributedDataParallel(make_network(norm=norm))
     torch.manual_seed(1)
     discriminator = DistributedDataParallel(FeatureDiscriminator(2, in_channels=4, channels=8))
@@ -56,8 +68,7 @@ def rank_main(rank: int, world_size: int, folder: Path, norm: str) -> None:
     states = [*parameters, trainer.teacher.state_dict()]
     values = [torch.cat([v.flatten() for v in state.values()]).tolist() for state in states]
     torch.save([values, trainer.state.skipped_steps, trainer.state.optimizer_steps, draws[0]], folder / f"{rank}.pt")
-    distributed.barrier()
-    distributed.destroy_process_group()
+    leave()
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning")
@@ -69,3 +80,75 @@ def test_two_processes_stay_in_step(tmp_path, norm):
     assert got[0][0] == got[1][0]
     assert got[0][1:3] == got[1][1:3] == [1, 3]
     assert got[0][3] != got[1][3]
+
+
+def train_and_keep_gradients(batches: list[dict], wrap: type[nn.Module] | None) -> list[torch.Tensor]:
+    """Gradients of student and discriminator at every step of SupMix + SUFD without random numbers."""
+    torch.manual_seed(1)
+    network, discriminator = make_network(), FeatureDiscriminator(2, in_channels=4, channels=8)
+    if wrap is not None:
+        network, discriminator = wrap(network), wrap(discriminator)
+    trainer = make_trainer(
+        batches,
+        network,
+        discriminator=discriminator,
+        discriminator_optimizer=torch.optim.Adam(discriminator.parameters(), 1e-3),
+        feature_layer="model.1.submodule",
+        adversarial_weight=0.1,
+        views=[View(mix=supmix(), loss=WeightedCELoss())],
+    )
+    kept: list[torch.Tensor] = []
+
+    def keep() -> None:
+        parameters = [*trainer.network.parameters(), *trainer.discriminator.parameters()]
+        kept.append(torch.cat([p.grad.flatten().clone() for p in parameters]))
+
+    trainer.add_event_handler(IterationEvents.BACKWARD_COMPLETED, keep)
+    trainer.run()
+    kept.append(torch.cat([v.flatten() for v in trainer.teacher.state_dict().values()]))
+    return kept
+
+
+def rank_gradients(rank: int, world_size: int, folder: Path) -> None:
+    join(rank, world_size, folder)
+    batches = [{k: v[rank::world_size] for k, v in batch.items()} for batch in make_batches(4, labeled=4, unlabeled=4)]
+    torch.save(train_and_keep_gradients(batches, DistributedDataParallel), folder / f"{rank}.pt")
+    leave()
+
+
+def test_two_processes_have_the_gradients_of_one(tmp_path):
+    """The same images in one process or in two; losses that are means over samples, and no batch statistics."""
+    multiprocessing.spawn(rank_gradients, args=(2, tmp_path), nprocs=2)
+    one = train_and_keep_gradients(make_batches(4, labeled=4, unlabeled=4), None)
+    for rank in range(2):
+        two = torch.load(tmp_path / f"{rank}.pt")
+        assert len(one) == len(two) == 5
+        for a, b in zip(one, two):
+            assert a.abs().max() > 1e-3
+            torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-6)
+
+
+def rank_unequal(rank: int, world_size: int, folder: Path) -> None:
+    join(rank, world_size, folder)
+    streams = {name: [*range(n)] for name, n in {"labeled": 3, "unlabeled": 5, "donor": 1}.items()}
+    label = torch.zeros(1, 16, 16, dtype=torch.long)
+    label[:, 4:8] = 1
+    datasets = {
+        name: Dataset(
+            [{"image": torch.rand(1, 16, 16), **({"label": label} if name != "unlabeled" else {})} for _ in images]
+        )
+        for name, images in streams.items()
+    }
+    loader = SemiSupervisedLoader(**datasets, batch_size=2)
+    network = DistributedDataParallel(make_network())
+    trainer = make_trainer(loader, network, epochs=2, views=[View(mix=supmix(), loss=WeightedCELoss())])
+    trainer.run()
+    weights = torch.cat([v.flatten() for v in trainer.teacher.state_dict().values()])
+    torch.save([len(loader), trainer.state.iteration, weights], folder / f"{rank}.pt")
+    leave()
+
+
+def test_numbers_of_images_that_do_not_divide_among_the_processes(tmp_path):
+    multiprocessing.spawn(rank_unequal, args=(2, tmp_path), nprocs=2)
+    one, two = (torch.load(tmp_path / f"{rank}.pt") for rank in range(2))
+    assert one[:2] == two[:2] == [2, 4] and torch.equal(one[2], two[2])

@@ -71,10 +71,9 @@ def supmix(spatial_dims: int = 2, **kwargs) -> SupervisedClassMixd:
 
 def make_trainer(batches: list[dict], network: nn.Module | None = None, sufd: bool = False, epochs: int = 1, **kwargs):
     network = make_network() if network is None else network
-    spatial_dims = batches[0]["image"].ndim - 2
     if sufd:
         torch.manual_seed(1)
-        discriminator = FeatureDiscriminator(spatial_dims, in_channels=4, channels=8)
+        discriminator = FeatureDiscriminator(batches[0]["image"].ndim - 2, in_channels=4, channels=8)
         kwargs = {
             "discriminator": discriminator,
             "discriminator_optimizer": torch.optim.Adam(discriminator.parameters(), 1e-3),
