@@ -21,8 +21,9 @@ from pathlib import Path
 from types import TracebackType
 
 from monai.utils.misc import MONAIEnvVars
+from tqdm import tqdm
 
-__all__ = ["plain_errors", "reason"]
+__all__ = ["is_ours", "plain_errors", "reason"]
 
 _PACKAGE = str(Path(__file__).parent) + os.sep
 
@@ -53,7 +54,7 @@ def reason(error: BaseException) -> BaseException:
         if cause is None:
             break
         chain.append(cause)
-    return next((e for e in chain if _is_ours(e)), chain[-1])
+    return next((e for e in chain if is_ours(e)), chain[-1])
 
 
 def plain_errors() -> None:
@@ -71,14 +72,17 @@ def _print_error(kind: type[BaseException], error: BaseException, trace: Traceba
         # a process that ends under threads that still load other images would abort, with another exit status
         if thread is not threading.current_thread():
             thread.join(timeout=1)
+    for bar in list(getattr(tqdm, "_instances", ())):
+        bar.close()  # or it would be wiped off the screen later, after the last line
     cause = reason(error)
-    foreseen = isinstance(cause, (ValueError, OSError)) and _is_ours(cause)
+    foreseen = isinstance(cause, (ValueError, OSError)) and is_ours(cause)
     if not foreseen or MONAIEnvVars.debug():
         sys.__excepthook__(kind, error, trace)
     if foreseen:
         print(f"Error: {cause}", file=sys.stderr)
 
 
-def _is_ours(error: BaseException) -> bool:
+def is_ours(error: BaseException) -> bool:
+    """Whether this package raised an exception, and so foresaw it."""
     frames = traceback.extract_tb(error.__traceback__)
     return bool(frames) and frames[-1].filename.startswith(_PACKAGE)

@@ -27,6 +27,7 @@ import torch
 from ignite.engine import Engine, Events
 from torch import distributed
 
+from monai_sscm.errors import is_ours
 from monai_sscm.networks import load_checkpoint, unwrap
 
 __all__ = ["CheckpointHandler", "check_writable", "save_checkpoint"]
@@ -73,8 +74,11 @@ def save_checkpoint(state: Mapping[str, Any], path: str | Path, previous: str | 
 
     Args:
         state: what ``torch.save`` and ``torch.load(weights_only=True)`` take.
-        path: its name. A file of this name stays until the new one is complete.
+        path: its name. A file of this name stays until the new one is complete. Its folder is made where it is missing.
         previous: name under which that file is kept then. None: it is replaced.
+
+    Raises:
+        OSError: when it cannot be written, as on a full disk.
 
     Example:
         >>> import os, tempfile
@@ -88,6 +92,7 @@ def save_checkpoint(state: Mapping[str, Any], path: str | Path, previous: str | 
     path = Path(path)
     part = path.with_name(path.name + ".part")
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         with open(part, "wb") as file:
             torch.save(state, file)
             file.flush()
@@ -95,8 +100,14 @@ def save_checkpoint(state: Mapping[str, Any], path: str | Path, previous: str | 
         if previous is not None and path.is_file():
             os.replace(path, previous)
         os.replace(part, path)
-    except BaseException:
+    except BaseException as e:
         part.unlink(missing_ok=True)
+        # torch.save makes a RuntimeError of some failures to write
+        if isinstance(e, (OSError, RuntimeError)):
+            raise OSError(
+                f"The checkpoint {str(path)!r} cannot be written ({_in_short(e)}): free space on the disk or see to "
+                "the folder; then --resume true goes on from the last checkpoint that was written."
+            ) from e
         raise
     if os.name == "posix":  # the names are on the disk only when their folder is
         folder = os.open(path.parent, os.O_RDONLY)
@@ -173,6 +184,7 @@ class CheckpointHandler:
         engine.add_event_handler(Events.COMPLETED, self._restore_signals)
         engine.add_event_handler(Events.EXCEPTION_RAISED, self._exception_raised)
         if self.evaluator is not None:
+            self.evaluator.add_event_handler(Events.ITERATION_COMPLETED, self._see_to_folder)
             self.evaluator.add_event_handler(Events.COMPLETED, self._keep_best)
 
     def leave(self) -> None:
@@ -292,7 +304,14 @@ class CheckpointHandler:
             student, teacher = unwrap(self.trainer.network).state_dict(), self.trainer.teacher.state_dict()
             save_checkpoint({"student": student, "teacher": teacher}, self.save_dir / "best.pt")
 
+    def _see_to_folder(self) -> None:
+        """Make the folder again if somebody removed it, so that the night's work has a place to go to."""
+        if self._rank == 0 and not self.save_dir.is_dir():
+            _logger.warning(f"The folder {str(self.save_dir)!r} was removed during the training: it is made again.")
+            self.save_dir.mkdir(parents=True, exist_ok=True)
+
     def _iteration_completed(self) -> None:
+        self._see_to_folder()
         # gradients may wait for the rest of their group; at the end of an epoch, validation comes first
         trainer = self.trainer
         if trainer.between_steps and trainer.state.iteration % trainer.state.epoch_length and self._is_told():
@@ -328,6 +347,17 @@ class CheckpointHandler:
 
     def _exception_raised(self, error: BaseException) -> None:
         self._restore_signals()
+        if isinstance(error, OSError) and not is_ours(error):
+            raise OSError(
+                f"The training ended after iteration {self.trainer.state.iteration} because a file cannot be written "
+                f"or read ({_in_short(error)}): free space on the disk or see to the folder; then --resume true goes on "
+                f"from the last checkpoint in {str(self.save_dir)!r}."
+            ) from error
+        if isinstance(error, RuntimeError) and "DataLoader worker" in str(error):
+            raise OSError(
+                f"A process that loads images has ended ({_in_short(error)}), perhaps for want of memory: use fewer "
+                f"`num_workers`. --resume true goes on from the last checkpoint in {str(self.save_dir)!r}."
+            ) from error
         raise error
 
 
