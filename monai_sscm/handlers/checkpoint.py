@@ -350,8 +350,8 @@ class CheckpointHandler:
         if isinstance(error, OSError) and not is_ours(error):
             raise OSError(
                 f"The training ended after iteration {self.trainer.state.iteration} because a file cannot be written "
-                f"or read ({_in_short(error)}): free space on the disk or see to the folder; then --resume true goes on "
-                f"from the last checkpoint in {str(self.save_dir)!r}."
+                f"or read ({_in_short(error)}): free space on the disk or see to the folder; then --resume true goes "
+                f"on from the last checkpoint in {str(self.save_dir)!r}."
             ) from error
         if isinstance(error, RuntimeError) and "DataLoader worker" in str(error):
             raise OSError(

@@ -1,0 +1,156 @@
+# Copyright (c) monai_sscm contributors
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#     http://www.apache.org/licenses/LICENSE-2.0
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""
+Training by the shipped bundle, killed (SIGKILL) at random moments and resumed, beside one that was never killed.
+
+    python benchmarks/faults.py --kills 20 --workers 0 2
+
+Every kill is one training: it starts, is killed with all its processes a random time after its training began (in four of
+five when it next loads, steps, validates or saves), and is resumed to its end. Then student, teacher, discriminator, optimizers, counters and best metric in last.pt, the best
+model in best.pt, and the last step that TensorBoard knows must be those of the undisturbed training, to the last bit.
+A line for each is printed and written to results/faults.jsonl; the exit status is 1 if one differs. Takes 15 minutes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+from ignite.engine import Events
+from monai.bundle import ConfigWorkflow
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from monai_sscm.bundle import find_bundle
+from monai_sscm.data import write_vessel_phantoms
+from monai_sscm.handlers import checkpoint
+
+DOING = ("loading", "a step", "validating", "saving", "")
+RESULTS = Path(__file__).parent / "results" / "faults.jsonl"
+
+
+def train(data: str, output_dir: str, workers: int, resume: bool, log: str) -> None:
+    """One training; the file ``log`` always holds what it is doing."""
+    with open(log, "w") as file:
+
+        def doing(what: str) -> None:
+            os.pwrite(file.fileno(), what.ljust(12).encode(), 0)
+
+        def save(*args: Any, **kwargs: Any) -> None:
+            doing("saving")
+            save_checkpoint(*args, **kwargs)
+            doing("between")
+
+        save_checkpoint, checkpoint.save_checkpoint = checkpoint.save_checkpoint, save
+        values = {"dataset_dir": data, "output_dir": output_dir, "num_workers": workers, "resume": resume}
+        values |= {"zoom": 1.0, "patch_size": [64, 64], "max_epochs": 5, "epoch_length": 8, "val_interval": 1}
+        values |= {"rampup_steps": 10, "confidence_threshold": 0.5, "device": torch.device("cpu")}
+        config = f"{find_bundle('chase_vessel_segmentation')}/configs/train.yaml"
+        workflow = ConfigWorkflow(config, workflow_type="train", logging_file=False, **values)
+        workflow.initialize()
+        trainer, evaluator = (workflow.parser.get_parsed_content(x) for x in ("train#trainer", "validate#evaluator"))
+        trainer.add_event_handler(Events.GET_BATCH_STARTED, doing, "loading")
+        trainer.add_event_handler(Events.ITERATION_STARTED, doing, "a step")
+        evaluator.add_event_handler(Events.STARTED, doing, "validating")
+        workflow.run()
+        workflow.finalize()
+
+
+def start(*args: Any) -> subprocess.Popen:
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, __file__, "--train", json.dumps(args)]
+    return subprocess.Popen(
+        command, start_new_session=True, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+
+
+def differences(a: Any, b: Any, where: str) -> list[str]:
+    """Where two states differ in the least."""
+    if isinstance(a, torch.Tensor):
+        return [] if torch.equal(a, b) else [where]
+    if isinstance(a, dict) and isinstance(b, dict) and a.keys() == b.keys():
+        return [found for key in a for found in differences(a[key], b[key], f"{where}/{key}")]
+    if isinstance(a, (list, tuple)) and len(a) == len(b):
+        return [found for i, (x, y) in enumerate(zip(a, b, strict=True)) for found in differences(x, y, f"{where}/{i}")]
+    return [] if a == b else [where]
+
+
+def results(folder: Path) -> dict[str, Any]:
+    state: dict[str, Any] = {n: torch.load(folder / f"{n}.pt", weights_only=True) for n in ("last", "best")}
+    events = EventAccumulator(str(folder))
+    events.Reload()
+    state["logged"] = {tag: events.Scalars(tag)[-1].step for tag in ("loss", "mean_iou")}
+    return state
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--kills", type=int, default=20, help="trainings that are killed, for each number of workers")
+    parser.add_argument("--workers", type=int, nargs="+", default=[0, 2])
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--train", help=argparse.SUPPRESS)
+    args = parser.parse_args()
+    if args.train:
+        torch.set_num_threads(1)
+        train(*json.loads(args.train))
+        return 0
+
+    moments, rows = random.Random(args.seed), []
+    with tempfile.TemporaryDirectory() as folder:
+        work = Path(folder)
+        write_vessel_phantoms(work / "data", num_train=6, num_val=3, num_test=0, size=128)
+        for workers in args.workers:
+            run, log = work / f"undisturbed_{workers}", work / "log"
+            begun = None
+            process = start(str(work / "data"), str(run), workers, False, str(log))
+            while process.poll() is None:
+                begun = begun or (time.monotonic() if log.is_file() and log.stat().st_size else None)
+                time.sleep(0.005)
+            assert process.returncode == 0 and begun is not None
+            duration, expected = time.monotonic() - begun, results(run)
+            for number in range(args.kills):
+                run, log = work / f"killed_{workers}_{number}", work / f"log_{workers}_{number}"
+                after = moments.uniform(0, 0.8 * duration)
+                process = start(str(work / "data"), str(run), workers, False, str(log))
+                while not (log.is_file() and log.stat().st_size):
+                    time.sleep(0.002)
+                time.sleep(after)
+                wanted = DOING[number % len(DOING)]
+                while process.poll() is None and wanted not in log.read_text():
+                    pass
+                if process.poll() is None:
+                    os.killpg(process.pid, signal.SIGKILL)
+                status, doing = process.wait(), log.read_text().strip()
+                part = any(run.glob("*.part"))
+                code = start(str(work / "data"), str(run), workers, True, str(log)).wait()
+                found = differences(expected, results(run), "") if code == 0 else [f"exit status {code}"]
+                row = {"workers": workers, "after_s": round(after, 2), "killed": status == -signal.SIGKILL}
+                row |= {"while": doing, "half_written": part, "differences": found}
+                rows.append(row)
+                print(json.dumps(row), flush=True)
+    RESULTS.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    bad = sum(bool(row["differences"]) for row in rows)
+    print(f"{sum(row['killed'] for row in rows)} trainings were killed and resumed, {bad} ended otherwise.")
+    return int(bad > 0)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
