@@ -14,10 +14,11 @@ Training by the shipped bundle, killed (SIGKILL) at random moments and resumed, 
 
     python benchmarks/faults.py --kills 20 --workers 0 2
 
-Every kill is one training: it starts, is killed with all its processes a random time after its training began (in four of
-five when it next loads, steps, validates or saves), and is resumed to its end. Then student, teacher, discriminator, optimizers, counters and best metric in last.pt, the best
-model in best.pt, and the last step that TensorBoard knows must be those of the undisturbed training, to the last bit.
-A line for each is printed and written to results/faults.jsonl; the exit status is 1 if one differs. Takes 15 minutes.
+Every kill is one training: it starts, is killed with all its processes a random time after its training began (in four
+of five when it next loads, steps, validates or saves), and is resumed to its end. Then student, teacher, discriminator,
+optimizers, counters and best metric in last.pt, the best model in best.pt, and the last step that TensorBoard knows
+must be those of the undisturbed training, to the last bit. A line for each is printed and written to
+results/faults.jsonl; the exit status is 1 if one differs. Takes 20 minutes.
 """
 
 from __future__ import annotations

@@ -33,8 +33,8 @@ class _WeightedLoss(nn.Module):
     """The shapes that all losses of a view share."""
 
     @staticmethod
-    def _index(pred: torch.Tensor, target: torch.Tensor, weight: torch.Tensor | None) -> torch.Tensor:
-        """Class indices ``(B, *spatial)`` of a target that is an index map or has a channel for every class."""
+    def _check(pred: torch.Tensor, target: torch.Tensor, weight: torch.Tensor | None) -> None:
+        """Refuse a target that is neither an index map nor has a channel for every class."""
         if target.shape[1] not in (1, pred.shape[1]) or target.shape[2:] != pred.shape[2:]:
             raise ValueError(
                 f"The target must be class indices in one channel or have {pred.shape[1]} channels, of the "
@@ -45,6 +45,10 @@ class _WeightedLoss(nn.Module):
                 f"The weight must have one channel and the prediction's size, got {tuple(weight.shape)} for a "
                 f"prediction {tuple(pred.shape)}."
             )
+
+    def _index(self, pred: torch.Tensor, target: torch.Tensor, weight: torch.Tensor | None) -> torch.Tensor:
+        """Class indices ``(B, *spatial)``."""
+        self._check(pred, target, weight)
         index = target.argmax(1) if target.shape[1] == pred.shape[1] else target[:, 0]
         return index.long()
 
@@ -153,9 +157,9 @@ class WeightedMSELoss(_WeightedLoss):
             target: probabilities ``(B, C, *spatial)``, or class indices ``(B, 1, *spatial)``.
             weight: weight of every pixel ``(B, 1, *spatial)``.
         """
-        index = self._index(pred, target, weight)
+        self._check(pred, target, weight)
         if target.shape[1] == 1:
-            target = one_hot(index[:, None], pred.shape[1], dtype=torch.float32)
+            target = one_hot(target.long(), pred.shape[1], dtype=torch.float32)
         loss = (pred.float().softmax(1) - target).square().mean(1, keepdim=True)
         return (loss * weight).mean() if self.use_weight and weight is not None else loss.mean()
 
