@@ -46,6 +46,9 @@ _COUNTERS = {
     SemiSupervisedEvents.OPTIMIZER_STEP_SKIPPED: "skipped_steps",
 }
 
+# more than a gradient scaler needs to find its scale
+_MOST_SKIPPED = 50
+
 
 class SemiSupervisedTrainer(SupervisedTrainer):
     """
@@ -108,7 +111,8 @@ class SemiSupervisedTrainer(SupervisedTrainer):
         iteration_update: refused; the step is what this class is.
 
     Raises:
-        ValueError: when an argument cannot keep its meaning, or arguments contradict each other.
+        ValueError: when an argument cannot keep its meaning, or arguments contradict each other; and in training, when
+            the gradients of 50 steps in a row are not finite.
 
     Example:
         >>> import torch
@@ -595,6 +599,12 @@ class SemiSupervisedTrainer(SupervisedTrainer):
                     "learning rate or clip the gradients."
                 )
             self._fire(SemiSupervisedEvents.OPTIMIZER_STEP_SKIPPED)
+            if self._skipped_in_a_row >= _MOST_SKIPPED:
+                raise ValueError(
+                    f"The gradients of {_MOST_SKIPPED} steps in a row, up to iteration {self.state.iteration}, are NaN "
+                    "or infinite: nothing is learned any more. The weights are those before. Look for NaN in the images, "
+                    "lower the learning rate, clip the gradients, or turn mixed precision off."
+                )
         if self.scaler is not None:
             self.scaler.update()
 

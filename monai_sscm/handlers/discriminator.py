@@ -22,6 +22,8 @@ from ignite.engine import Engine, Events
 from monai_sscm.engines.keys import SemiSupervisedKeys as Keys
 from monai_sscm.networks import unwrap
 
+from .alarm import Alarm
+
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
 
@@ -39,19 +41,32 @@ class DiscriminatorStats:
     figures, taken with the student in evaluation mode, go as ``judged_labeled_labeled``, ``judged_labeled_unlabeled``
     and ``judged_labeled_held_out`` to ``engine.state.discriminator_stats`` and to TensorBoard.
 
+    It warns when at ``patience`` readings in a row the discriminator won, that is told ``max_accuracy`` of the patches
+    rightly, or knew the labelled images by heart, that is found held-out images no more like them than unlabelled ones.
+
     Args:
         held_out: batches with ``image``, of images that are in neither stream, such as crops of validation images; read
             again from the start when it ends.
         summary_writer: TensorBoard's writer; None writes nowhere.
         interval: iterations from one to the next.
+        patience: readings in a row that must be bad for a warning.
+        max_accuracy: mean share of rightly judged patches of labelled and of unlabelled images from which a reading is
+            bad, above 0.5.
     """
 
     def __init__(
-        self, held_out: Iterable[dict[str, Any]], summary_writer: SummaryWriter | None = None, interval: int = 50
+        self,
+        held_out: Iterable[dict[str, Any]],
+        summary_writer: SummaryWriter | None = None,
+        interval: int = 50,
+        patience: int = 4,
+        max_accuracy: float = 0.95,
     ) -> None:
         self.held_out = held_out
         self.summary_writer = summary_writer
         self.interval = interval
+        self.max_accuracy = max_accuracy
+        self.alarm = Alarm(patience)
         self._batches: Iterator[dict[str, Any]] = iter(())
 
     def attach(self, engine: Engine) -> None:
@@ -92,3 +107,22 @@ class DiscriminatorStats:
         if self.summary_writer is not None:
             for name, value in stats.items():
                 self.summary_writer.add_scalar(name, value, engine.state.iteration)
+        if "unlabeled" in images:
+            self._warn(*(stats[f"judged_labeled_{name}"] for name in ("labeled", "unlabeled", "held_out")))
+
+    def _warn(self, labeled: float, unlabeled: float, held_out: float) -> None:
+        wins = (labeled + 1 - unlabeled) / 2 >= self.max_accuracy
+        self.alarm(
+            "accuracy",
+            wins,
+            f"The discriminator has told labelled from unlabelled images in {self.max_accuracy:.0%} of the patches or "
+            f"more at {self.alarm.patience} readings in a row: it wins, and the student cannot follow it. Lower its "
+            "learning rate, ask it less often (`adversarial_interval`), or see what tells the images apart: another "
+            "scanner, another scale, other borders.",
+        )
+        self.alarm(
+            "memory",
+            wins and held_out - unlabeled < 0.1,
+            "The discriminator knows the labelled images by heart: it takes held-out images, which are like them, for "
+            "unlabelled ones. Label more images, augment them more strongly, or lower its learning rate.",
+        )

@@ -21,6 +21,8 @@ from ignite.engine import Engine, Events
 
 from monai_sscm.engines.keys import SemiSupervisedKeys as Keys
 
+from .alarm import Alarm
+
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
 
@@ -37,7 +39,8 @@ def pseudo_label_stats(
     For every class c: ``pseudo_share_c``, the share of pixels that the teacher gives to c; ``pseudo_confidence_c``, its
     mean highest probability there; ``pseudo_confident_c``, the share of them at or above the threshold; and, if there
     is a view, ``pseudo_agreement_c``, the share of the first view's target pixels of class c, pasted ones left out,
-    that the student predicts alike. Figures of a class without pixels are nan.
+    that the student predicts alike. Figures of a class without pixels are nan. ``pseudo_weight`` is the mean weight of
+    all pixels: what the losses of the views are multiplied by, pasted pixels aside.
 
     Args:
         pseudo: ``trainer.state.pseudo``.
@@ -46,7 +49,7 @@ def pseudo_label_stats(
         threshold: confidence from which a pixel counts as confident.
     """
     label, confidence = pseudo[Keys.PSEUDO_LABEL], pseudo[Keys.PSEUDO_CONFIDENCE]
-    stats: dict[str, float] = {}
+    stats = {"pseudo_weight": float(pseudo[Keys.PSEUDO_WEIGHT].mean())}
     if views:
         pred, target, mask = views[0]["pred"], views[0]["target"], views[0]["mask"]
         pred = pred if isinstance(pred, torch.Tensor) else pred[0]
@@ -68,18 +71,30 @@ class PseudoLabelStats:
     Handler of a :py:class:`monai_sscm.engines.SemiSupervisedTrainer`: every so many iterations it puts
     :py:func:`pseudo_label_stats` into ``engine.state.pseudo_stats`` and into TensorBoard.
 
+    It warns when the pseudo-labels have collapsed, that is when at ``patience`` readings in a row all pixels were of
+    one class, or less than ``min_weight`` of them were confident.
+
     Args:
         class_names: names of the classes in the order of their indices.
         summary_writer: TensorBoard's writer; None writes nowhere.
         interval: iterations from one to the next.
+        patience: readings in a row that must be bad for a warning.
+        min_weight: mean weight of the pseudo-labels below which a reading is bad, in [0, 1].
     """
 
     def __init__(
-        self, class_names: Sequence[str], summary_writer: SummaryWriter | None = None, interval: int = 50
+        self,
+        class_names: Sequence[str],
+        summary_writer: SummaryWriter | None = None,
+        interval: int = 50,
+        patience: int = 4,
+        min_weight: float = 0.01,
     ) -> None:
         self.class_names = tuple(class_names)
         self.summary_writer = summary_writer
         self.interval = interval
+        self.min_weight = min_weight
+        self.alarm = Alarm(patience)
 
     def attach(self, engine: Engine) -> None:
         """
@@ -101,3 +116,22 @@ class PseudoLabelStats:
         if self.summary_writer is not None:
             for name, value in engine.state.pseudo_stats.items():
                 self.summary_writer.add_scalar(name, value, engine.state.iteration)
+        self._warn(engine.state.pseudo_stats, engine.confidence_threshold)
+
+    def _warn(self, stats: dict[str, float], threshold: float) -> None:
+        for name in self.class_names:
+            self.alarm(
+                name,
+                stats[f"pseudo_share_{name}"] == 1,
+                f"The teacher has given all pixels of the unlabelled images to {name!r} at {self.alarm.patience} "
+                "readings in a row: the pseudo-labels have collapsed. Look whether labelled and unlabelled images have "
+                "the same intensities and scale, lengthen the ramp-up, weigh the view less, crop labelled images "
+                "around the rare classes, or label more images.",
+            )
+        self.alarm(
+            "weight",
+            stats["pseudo_weight"] < self.min_weight,
+            f"Less than {self.min_weight:.0%} of the unlabelled pixels had a confidence of {threshold} or more at "
+            f"{self.alarm.patience} readings in a row, so next to nothing is learned from them: lower the "
+            "`confidence_threshold`, train longer, or look whether the unlabelled images are like the labelled ones.",
+        )

@@ -17,6 +17,7 @@ See :py:mod:`monai_sscm.transforms.pasting.dictionary` for the dictionary versio
 
 from __future__ import annotations
 
+import warnings
 from abc import abstractmethod
 from collections.abc import Sequence
 
@@ -306,6 +307,7 @@ class ClassMix(_ClassPaste):
             the mixed ``data``, and the boolean mask ``(B, 1, *spatial)`` or ``(1, *spatial)`` of what was pasted.
         """
         batched = self._is_batch((*data, label))
+        _warn_of_one(data, batched)
         reference = torch.roll(_as_batch(label, batched), -self.donor_offset, dims=0)
         return self._paste(data, [_as_batch(x, batched) for x in data], reference, randomize)
 
@@ -420,6 +422,7 @@ class CutMixSeg(PasteMix):
             the mixed ``data``, and the boolean mask ``(B, 1, *spatial)`` or ``(1, *spatial)`` of what was pasted.
         """
         batched = self._is_batch(data)
+        _warn_of_one(data, batched)
         donors = [_as_batch(x, batched) for x in data]
         return self._paste(data, donors, donors[0], randomize)
 
@@ -451,6 +454,11 @@ def _as_batch(x: NdarrayOrTensor, batched: bool) -> torch.Tensor:
     """Plain tensor without metadata, in batch form."""
     out: torch.Tensor = convert_to_tensor(x, track_meta=False)
     return out if batched else out[None]
+
+
+def _warn_of_one(data: Sequence[NdarrayOrTensor], batched: bool) -> None:
+    if batched and len(data[0]) == 1:
+        warnings.warn("A batch of one image has no other to paste from and stays as it is: use larger batches.")
 
 
 def _repeat(x: torch.Tensor, num_samples: int) -> torch.Tensor:
