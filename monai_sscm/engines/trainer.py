@@ -602,8 +602,8 @@ class SemiSupervisedTrainer(SupervisedTrainer):
             if self._skipped_in_a_row >= _MOST_SKIPPED:
                 raise ValueError(
                     f"The gradients of {_MOST_SKIPPED} steps in a row, up to iteration {self.state.iteration}, are NaN "
-                    "or infinite: nothing is learned any more. The weights are those before. Look for NaN in the images, "
-                    "lower the learning rate, clip the gradients, or turn mixed precision off."
+                    "or infinite: nothing is learned any more. The weights are those before. Look for NaN in the "
+                    "images, lower the learning rate, clip the gradients, or turn mixed precision off."
                 )
         if self.scaler is not None:
             self.scaler.update()

@@ -27,7 +27,7 @@ from torch import nn
 
 from monai_sscm.data import SemiSupervisedLoader
 from monai_sscm.engines import Ramp, SemiSupervisedEvents, SemiSupervisedTrainer, View
-from monai_sscm.losses import WeightedCELoss, WeightedDeepSupervisionLoss, WeightedMSELoss
+from monai_sscm.losses import WeightedCELoss, WeightedDeepSupervisionLoss, WeightedDiceCELoss, WeightedMSELoss
 from monai_sscm.networks import FeatureDiscriminator, make_teacher
 from monai_sscm.transforms import ClassMixd, CutMixSegd, RandStrongIntensity, SupervisedClassMixd
 
@@ -356,6 +356,58 @@ def test_a_step_with_nan_moves_nothing(norm, where):
     assert differ(states[2][0], states[3][0]) and differ(states[2][1], states[3][1])
     assert fired == [3] and trainer.state.skipped_steps == 1 and trainer.state.optimizer_steps == 3
     assert all(torch.isfinite(v).all() for v in weights(trainer.teacher).values())
+
+
+@pytest.mark.filterwarnings("ignore:Iteration")
+def test_gradients_that_stay_nan_end_the_training_with_advice():
+    batches = make_batches(60)
+    for batch in batches[5:]:
+        batch["image"] = batch["image"] * float("nan")
+    trainer = make_trainer(batches)
+    with pytest.raises(ValueError, match=r"50 steps in a row, up to iteration 55, .* lower the learning rate"):
+        trainer.run()
+    assert trainer.state.optimizer_steps == 5
+    assert all(value.isfinite().all() for value in trainer.teacher.state_dict().values())
+
+
+@pytest.mark.filterwarnings("ignore:A batch of one image")
+@pytest.mark.parametrize("sufd", [False, True])
+@pytest.mark.parametrize(
+    "case", ["no class to paste", "one class everywhere", "nothing confident", "all ignored", "one"]
+)
+def test_degenerate_batches_keep_all_weights_finite(case, sufd):
+    number = 1 if case == "one" else 2
+    batches = make_batches(6, labeled=number, unlabeled=number)
+    if case in ("no class to paste", "one class everywhere", "all ignored"):
+        for batch in batches:
+            batch["label"] = torch.full_like(batch["label"], {"n": 0, "o": 1, "a": 255}[case[0]])
+    ignore = {"ignore_index": 255} if case == "all ignored" else {}
+    trainer = make_trainer(
+        batches,
+        sufd=sufd,
+        views=[
+            View(mix=supmix(**ignore), augment=RandStrongIntensity(2), loss=WeightedCELoss(**ignore)),
+            View(mix=ClassMixd(KEYS, "pseudo_label", 2, 2, output_keys=OUT), loss=WeightedDiceCELoss(**ignore)),
+        ],
+        confidence_threshold=1.0 if case == "nothing confident" else 0.5,
+        # MONAI's losses have no label to ignore
+        **({"loss_function": WeightedCELoss(255)} if case == "all ignored" else {}),
+    )
+    losses: list[float] = []
+    trainer.add_event_handler(Events.ITERATION_COMPLETED, lambda e: losses.append(float(e.state.output["loss"])))
+    trainer.run()
+    assert trainer.state.optimizer_steps == 6 and all(math.isfinite(loss) for loss in losses)
+    modules = [trainer.network, trainer.teacher] + [trainer.discriminator] * sufd
+    assert all(v.isfinite().all() for module in modules for v in module.state_dict().values())
+
+
+@pytest.mark.parametrize(
+    "mix", [ClassMixd(KEYS, "pseudo_label", 2, 2, output_keys=OUT), CutMixSegd(KEYS, 2, output_keys=OUT)]
+)
+def test_a_batch_of_one_that_nothing_can_be_pasted_onto_is_told(mix):
+    trainer = make_trainer(make_batches(1, unlabeled=1), views=[View(mix=mix, loss=WeightedCELoss())])
+    with pytest.warns(UserWarning, match="A batch of one image has no other to paste from"):
+        trainer.run()
 
 
 def test_accumulation_equals_one_large_batch():

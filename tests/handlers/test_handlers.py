@@ -11,11 +11,16 @@
 
 from __future__ import annotations
 
+import warnings
+from collections.abc import Callable
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
 from ignite.engine import Engine
 from monai.data import MetaTensor
+from torch import nn
 from torch.utils.tensorboard import SummaryWriter
 
 from monai_sscm.engines import View
@@ -84,12 +89,18 @@ def make_state():
     target = torch.tensor([[[[0, 1, 1, 1]]]])
     mask = torch.tensor([[[[False, True, False, False]]]])
     pred = torch.nn.functional.one_hot(torch.tensor([[[1, 1, 1, 0]]]), 3).movedim(-1, 1).float()
-    return {"pseudo_label": label, "pseudo_confidence": confidence}, [{"pred": pred, "target": target, "mask": mask}]
+    pseudo = {
+        "pseudo_label": label,
+        "pseudo_confidence": confidence,
+        "pseudo_weight": torch.full_like(confidence, 0.25),
+    }
+    return pseudo, [{"pred": pred, "target": target, "mask": mask}]
 
 
 def test_pseudo_label_stats():
     pseudo, views = make_state()
     stats = pseudo_label_stats(pseudo, views, ["bg", "vessel", "other"], threshold=0.8)
+    assert stats["pseudo_weight"] == 0.25
     assert stats["pseudo_share_bg"] == 0.5 and stats["pseudo_share_other"] == 0
     assert stats["pseudo_confidence_bg"] == pytest.approx(0.8) and stats["pseudo_confident_bg"] == 0.5
     assert stats["pseudo_confidence_vessel"] == pytest.approx(0.8)
@@ -111,6 +122,65 @@ def test_pseudo_label_handler(tmp_path):
     engine.run([0, 0, 1, 1, 1, 1])
     assert engine.state.pseudo_stats["pseudo_share_bg"] == 0.5
     assert sorted({step for name, step in writer.seen if name == "pseudo_share_bg"}) == [4, 6]
+
+
+@pytest.mark.parametrize(
+    ("label", "weight", "said"),
+    [
+        ([0, 0], 0.5, "all pixels of the unlabelled images to 'bg' at 3 readings in a row"),
+        ([1, 1], 0.5, "all pixels of the unlabelled images to 'vessel' at 3 readings in a row"),
+        ([0, 1], 0.0, "Less than 1% of the unlabelled pixels had a confidence of 0.8 or more at 3 readings"),
+        ([0, 1], 0.5, None),
+    ],
+)
+def test_collapsed_pseudo_labels_are_told_once(label, weight, said):
+    def step(engine, batch):
+        bad = torch.tensor([[label]]) if batch else torch.tensor([[[0, 1]]])
+        engine.state.pseudo = {
+            "pseudo_label": bad,
+            "pseudo_confidence": torch.full(bad.shape, 0.9),
+            "pseudo_weight": torch.full(bad.shape, weight if batch else 1.0),
+        }
+        engine.state.views = []
+
+    engine = Engine(step)
+    engine.confidence_threshold = 0.8
+    PseudoLabelStats(["bg", "vessel"], interval=1, patience=3).attach(engine)
+    assert warnings_of(lambda: engine.run([1, 1, 0, 1, 1, 0])) == []  # never three in a row
+    found = warnings_of(lambda: engine.run([1, 1, 1, 1, 1, 0, 1, 1, 1]))
+    assert len(found) == (2 if said else 0) and all(said in message for message in found)
+
+
+@pytest.mark.parametrize(
+    ("labeled", "unlabeled", "held_out", "said"),
+    [(1, -1, -1, ["it wins", "by heart"]), (1, -1, 1, ["it wins"]), (1, 1, 1, []), (-1, 1, 1, [])],
+)
+def test_a_discriminator_that_wins_is_told_once(labeled, unlabeled, held_out, said):
+    """Images with the value 1 are taken for labelled, and those with -1 for unlabelled."""
+
+    def images(value: float) -> torch.Tensor:
+        return torch.full((2, 1, 4, 4), float(value))
+
+    def step(engine, batch):
+        engine.state.output = {"image": images(labeled)}
+        engine.state.pseudo = {"unlabeled_image": images(unlabeled)}
+        return engine.state.output
+
+    engine = Engine(step)
+    engine.state.device = torch.device("cpu")
+    engine.network = engine.discriminator = nn.Identity()
+    engine.feature_tap = SimpleNamespace(forward_until=lambda image: image)
+    DiscriminatorStats([{"image": images(held_out)}], interval=1, patience=3).attach(engine)
+    assert warnings_of(lambda: engine.run([0, 0])) == []
+    found = warnings_of(lambda: engine.run([0, 0, 0]))
+    assert len(found) == len(said) and all(words in message for words, message in zip(said, found))
+
+
+def warnings_of(run: Callable[[], object]) -> list[str]:
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        run()
+    return [str(warning.message) for warning in said]
 
 
 class Recorder(SummaryWriter):
