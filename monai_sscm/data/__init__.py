@@ -11,6 +11,7 @@
 
 from __future__ import annotations
 
+from .cache import BoundedCacheDataset
 from .covid19_ct import COVID19_CT_SPLIT, covid19_ct_datalist
 from .ct_reader import CTReader
 from .datalist import CHASE_DB1_SPLIT, chase_db1_datalist, select_labeled, semi_supervised_datalist
@@ -25,6 +26,7 @@ __all__ = [
     "CHASE_DB1_SPLIT",
     "CHASE_DB1_URL",
     "COVID19_CT_SPLIT",
+    "BoundedCacheDataset",
     "CTReader",
     "PictureReader",
     "ReadableImages",

@@ -32,6 +32,7 @@ from .pasting.dictionary import (
     SupervisedClassMixd,
     SupervisedClassMixDict,
 )
+from .plain import PlainCompose
 
 __all__ = [
     "EXPORT_WINDOW",
@@ -54,6 +55,7 @@ __all__ = [
     "MaskToIndexd",
     "PasteMix",
     "PasteMixd",
+    "PlainCompose",
     "RandStrongIntensity",
     "RandStrongIntensityD",
     "RandStrongIntensityDict",
