@@ -45,9 +45,7 @@ def main() -> None:
     parser.add_argument("--cache_gigabytes", type=float, nargs="+", default=[1000.0, 0.1])
     args = parser.parse_args()
     rows = []
-    print(
-        "| images | decoded, GB | cache_gigabytes | memory, GB | seconds for 40 steps, start included |\n|---|---|---|---|---|"
-    )
+    print("| images | decoded, GB | cache_gigabytes | memory, GB | seconds, start included |\n|---|---|---|---|---|")
     with tempfile.TemporaryDirectory() as folder:
         few = Path(folder) / "few"
         write_vessel_phantoms(few, num_train=10, num_val=1, num_test=0, size=SIZE)

@@ -69,7 +69,7 @@ class BoundedCacheDataset(CacheDataset):
         if cache_num < len(data):
             _logger.info(
                 f"{cache_num} of {len(data)} images are kept in memory ({cache_gigabytes} GB), the others are read "
-                "each time: raise `cache_gigabytes` if there is more, or `num_workers` to read them beside the training."
+                "each time: raise `cache_gigabytes` if there is more memory, or `num_workers` to read them meanwhile."
             )
 
 

@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import shutil
 import sys
 import tempfile
 import urllib.error
@@ -33,6 +32,8 @@ __all__ = ["CHASE_DB1_URL", "prepare_chase_db1"]
 #: where Kingston University London publishes CHASE_DB1, under CC BY 4.0
 CHASE_DB1_URL = "https://researchinnovation.kingston.ac.uk/files/40659508/CHASEDB1.zip"
 _CHASE_DB1_SHA256 = Path(__file__).with_name("chase_db1.sha256")
+_PATIENCE = 60.0  # seconds without a byte
+_LARGEST = 2**28  # bytes of a download and of a file in it; the published zip has a hundredth of that
 _FOLDERS = {".jpg": "images", "_1stHO.png": "labels", "_2ndHO.png": "labels_2nd_observer"}
 
 
@@ -94,12 +95,17 @@ def prepare_chase_db1(
 
 
 def _download(url: str, path: Path) -> None:
-    """Download a file, with a progress bar; what is cut off is an error."""
+    """Download a file, with a progress bar; what is cut off, stalls for a minute or does not end is an error."""
+    if not url.startswith(("https://", "http://")):
+        raise ValueError(f"{url!r} is no web address: it must begin with https:// or http://.")
     try:
-        with urllib.request.urlopen(url, timeout=60) as response, open(path, "wb") as file:
+        with urllib.request.urlopen(url, timeout=_PATIENCE) as response, open(path, "wb") as file:  # nosec B310
             total = int(response.headers.get("Content-Length") or 0)
             with tqdm.wrapattr(response, "read", total=total or None, desc=path.name, file=sys.stderr) as body:
-                shutil.copyfileobj(body, file)
+                while chunk := body.read(2**20):
+                    file.write(chunk)
+                    if file.tell() > _LARGEST:
+                        raise OSError(f"more than {_LARGEST} bytes came")
     except (urllib.error.URLError, OSError, ValueError) as e:
         raise OSError(
             f"{url} cannot be downloaded ({e}): check the connection, or download the file with a browser and give it "
@@ -125,5 +131,7 @@ def _files_by_name(source: Path, names: set[str]) -> Iterator[dict[str, zipfile.
             yield {
                 Path(entry).name: zipfile.Path(archive, entry)
                 for entry in archive.namelist()
-                if Path(entry).name in names and not entry.startswith("__MACOSX")
+                if Path(entry).name in names
+                and not entry.startswith("__MACOSX")
+                and archive.getinfo(entry).file_size < _LARGEST
             }

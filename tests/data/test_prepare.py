@@ -11,6 +11,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import http.server
 import os
@@ -44,7 +45,7 @@ def published(tmp_path, monkeypatch) -> Path:
 
 
 class Server(http.server.SimpleHTTPRequestHandler):
-    """Serves a folder; ``lying.zip`` promises more bytes than come."""
+    """Serves a folder; ``lying.zip`` promises more bytes than come, ``stalling.zip`` comes to a halt."""
 
     def do_GET(self) -> None:
         if self.path.endswith("lying.zip"):
@@ -52,6 +53,19 @@ class Server(http.server.SimpleHTTPRequestHandler):
             self.send_header("Content-Length", "100000")
             self.end_headers()
             self.wfile.write(b"only this")
+        elif self.path.endswith("stalling.zip"):
+            self.send_response(200)
+            self.send_header("Content-Length", "100000")
+            self.end_headers()
+            self.wfile.write(b"only this")
+            self.wfile.flush()
+            self.server.over.wait(20)
+        elif self.path.endswith("endless.zip"):
+            self.send_response(200)
+            self.end_headers()
+            with contextlib.suppress(OSError):
+                while True:
+                    self.wfile.write(bytes(2**16))
         else:
             super().do_GET()
 
@@ -64,8 +78,10 @@ def url(published):
     server = http.server.ThreadingHTTPServer(
         ("127.0.0.1", 0), functools.partial(Server, directory=str(published.parent))
     )
+    server.over = threading.Event()
     threading.Thread(target=server.serve_forever, daemon=True).start()
     yield f"http://127.0.0.1:{server.server_port}"
+    server.over.set()
     server.shutdown()
 
 
@@ -100,12 +116,39 @@ def test_from_a_zip_and_from_a_folder(published, tmp_path):
     [
         ("nowhere.zip", "cannot be downloaded .*404.* give it with --from"),
         ("lying.zip", "was cut off after 9 of 100000"),
+        ("stalling.zip", r"cannot be downloaded .*timed out.* give it with --from"),
+        ("endless.zip", r"cannot be downloaded \(more than 1000000 bytes came\)"),
     ],
 )
-def test_downloads_that_fail(published, url, tmp_path, path, message):
+def test_downloads_that_fail(published, url, tmp_path, monkeypatch, path, message):
+    monkeypatch.setattr(module, "_PATIENCE", 0.5)
+    monkeypatch.setattr(module, "_LARGEST", 1_000_000)
     with pytest.raises(OSError, match=message):
         prepare_chase_db1(tmp_path / "data" / "chase", url=f"{url}/{path}")
     assert os.listdir(tmp_path / "data") == []
+
+
+def test_a_server_that_sends_another_zip(published, url, tmp_path):
+    with zipfile.ZipFile(published.parent / "other.zip", "w") as archive:
+        for name in FILES:
+            archive.writestr(name, "something else")
+    with pytest.raises(ValueError, match=r"is not the published file \(its SHA-256 differs\)"):
+        prepare_chase_db1(tmp_path / "data" / "chase", url=f"{url}/other.zip")
+    assert os.listdir(tmp_path / "data") == []
+
+
+def test_addresses_of_other_kinds_are_refused(published, tmp_path):
+    with pytest.raises(ValueError, match="must begin with https:// or http://"):
+        prepare_chase_db1(tmp_path / "chase", url=published.as_uri())
+
+
+def test_a_file_that_would_unpack_to_far_too_much_is_left_alone(published, tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "_LARGEST", 10_000)
+    with zipfile.ZipFile(tmp_path / "bomb.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+        for name in FILES:
+            archive.writestr(name, bytes(20_000))
+    with pytest.raises(ValueError, match="lacks 84 of the 84 files"):
+        prepare_chase_db1(tmp_path / "a", tmp_path / "bomb.zip")
 
 
 def test_a_server_that_is_not_there(published, tmp_path):
