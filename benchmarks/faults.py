@@ -134,6 +134,7 @@ def main() -> int:
                 after = moments.uniform(0, 0.7 * duration)
                 process = start(str(work / "data"), str(run), workers, False, str(log))
                 while not (log.is_file() and log.stat().st_size):
+                    assert process.poll() is None, "the training does not start"
                     time.sleep(0.002)
                 time.sleep(after)
                 wanted = DOING[number % len(DOING)]

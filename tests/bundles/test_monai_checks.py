@@ -16,6 +16,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -163,3 +164,35 @@ def test_torchrun_trains_and_evaluates(phantoms, tmp_path, name, method):
             scores.append({row[0]: float(row[1]) for row in csv.reader(file)})
     # three images over two processes, or each on its own: the same figures
     assert scores[0] == pytest.approx(scores[1], abs=1e-6, nan_ok=True) and 0 < scores[0]["mean_iou"] < 1
+
+
+@pytest.mark.slow
+def test_the_slurm_script_trains_on_two_nodes(phantoms, tmp_path):
+    """Two "nodes" on this machine: a stand-in for srun starts the node's command once for each."""
+    programs = tmp_path / "bin"
+    programs.mkdir()
+    written = {
+        "python": f'exec {sys.executable} "$@"',
+        "torchrun": f'exec {sys.executable} -m torch.distributed.run "$@"',
+        "scontrol": "echo 127.0.0.1; echo 127.0.0.2",
+        "srun": 'SLURM_NODEID=0 "$@" & first=$!; SLURM_NODEID=1 "$@"; second=$?; wait $first && exit $second',
+    }
+    for name, line in written.items():
+        (programs / name).write_text(f"#!/usr/bin/env bash\n{line}\n")
+        (programs / name).chmod(0o755)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    environment = {**os.environ, "PATH": f"{programs}:{os.environ['PATH']}", "OMP_NUM_THREADS": "1"}
+    environment |= {"SLURM_NNODES": "2", "SLURM_JOB_NODELIST": "node[1-2]", "METHOD": "supmix"}
+    environment |= {"MASTER_PORT": str(port), "CUDA_VISIBLE_DEVICES": ""}
+    values = {"dataset_dir": phantoms["chase_vessel_segmentation"], "output_dir": tmp_path / "run"}
+    values |= {"patch_size": [32, 32], "zoom": 1.0, "epoch_length": 4, "val_interval": 1}
+    for max_epochs in (2, 2):  # put back in the queue, it goes on
+        command = ["bash", str(ROOT / "tutorials" / "train.slurm"), "--max_epochs", str(max_epochs)]
+        command += [part for key, value in values.items() for part in (f"--{key}", str(value))]
+        run = subprocess.run(command, capture_output=True, text=True, timeout=240, env=environment)
+        assert run.returncode == 0, run.stderr[-3000:]
+    assert "after iteration 8" in run.stdout + run.stderr
+    state = torch.load(tmp_path / "run" / "last.pt", weights_only=True)
+    assert state["trainer"]["iteration"] == 8 and "discriminator" not in state["trainer"]
