@@ -174,7 +174,7 @@ def _is_released(root: Path) -> bool:
     """Whether the images are the released slices, by their numbers."""
     names = {str(n) for part in ("train", "val", "test") for n in COVID19_CT_SPLIT[part]}
     files = list((root / "images").iterdir()) if (root / "images").is_dir() else []
-    return {path.stem for path in files} in (names, names | {"22", "48"}) and PictureReader().verify_suffix(files)
+    return {path.stem for path in files} in (names, names | {"22", "48"}) and PictureReader.are_pictures(files)
 
 
 def _released_stack(root: Path, num_labeled: int | None, seed: int) -> dict[str, list[dict[str, Any]]]:
@@ -230,7 +230,7 @@ def _add_groups(items: Sequence[dict[str, Any]], group_pattern: str | None, spli
     names = [Path(item["image"]).name.removesuffix(image_suffix(Path(item["image"]))) for item in items]
     of_patient = patients(names, group_pattern, split)
     for name, item in zip(names, items, strict=True):
-        of_scan = _SLICE.match(name) if PictureReader().verify_suffix(item["image"]) and not group_pattern else None
+        of_scan = _SLICE.match(name) if PictureReader.are_pictures(item["image"]) and not group_pattern else None
         item.setdefault("group", of_scan.group(1) if of_scan else of_patient[name])
 
 
@@ -239,7 +239,7 @@ def _add_windows(items: Sequence[dict[str, Any]]) -> None:
     scans: dict[str, list[dict[str, Any]]] = {}
     for item in items:
         of_scan = _SLICE.match(Path(item["image"]).stem)
-        if of_scan and PictureReader().verify_suffix(item["image"]):
+        if of_scan and PictureReader.are_pictures(item["image"]):
             scans.setdefault(of_scan.group(1), []).append(item)
     reader = PictureReader(palette="colours")
     for slices in scans.values():

@@ -13,6 +13,8 @@
 
 from __future__ import annotations
 
+import re
+import zlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -39,6 +41,18 @@ _SPACING_WORDS = {
     ".mha": (b"elementspacing", b"elementsize"),
     ".mhd": (b"elementspacing", b"elementsize"),
 }
+# where data begin that are in the same file as their header, and how it says that they are compressed
+_DATA_START = {
+    ".mha": re.compile(rb"ElementDataFile *= *LOCAL *\r?\n", re.IGNORECASE),
+    ".mhd": re.compile(rb"ElementDataFile *= *LOCAL *\r?\n", re.IGNORECASE),
+    ".nrrd": re.compile(rb"\r?\n\r?\n"),
+}
+_COMPRESSED = re.compile(rb"CompressedData *= *True|encoding: *(gzip|gz)", re.IGNORECASE)
+_BYTES = {
+    getattr(sitk, f"sitk{kind}"): size
+    for size, kinds in {1: ("UInt8", "Int8"), 2: ("UInt16", "Int16"), 4: ("UInt32", "Int32", "Float32")}.items()
+    for kind in kinds
+} | {sitk.sitkFloat64: 8, sitk.sitkInt64: 8, sitk.sitkUInt64: 8}
 
 
 class CTReader(ImageReader):
@@ -81,7 +95,7 @@ class CTReader(ImageReader):
     def verify_suffix(self, filename: Sequence[PathLike] | PathLike) -> bool:
         """Whether the file or folder may be a scan or a picture."""
         paths = [Path(str(name)) for name in ensure_tuple(filename)]
-        return all(path.is_dir() or is_scan(path) or self.pictures.verify_suffix(path) for path in paths)
+        return all(path.is_dir() or is_scan(path) or self.pictures.are_pictures(path) for path in paths)
 
     def read(self, data: Sequence[PathLike] | PathLike, **kwargs: Any) -> Any:
         """Name a scan; :py:meth:`get_data` opens it, so that its errors reach the user."""
@@ -98,7 +112,7 @@ class CTReader(ImageReader):
         if self._last is not None and self._last[0] == key:
             array, meta = self._last[1]
             return array, dict(meta)
-        loaded = self._picture(img) if self.pictures.verify_suffix(img) else self._scan(img)
+        loaded = self._picture(img) if self.pictures.are_pictures(img) else self._scan(img)
         if not self.mask:
             _check_values(loaded[0], _name(img))
         if self.keep_last:
@@ -180,13 +194,21 @@ def _read_volume(path: Path) -> tuple[np.ndarray, sitk.Image | sitk.ImageFileRea
         raise ValueError(
             f"The scan {str(path)!r} has {header.GetNumberOfComponents()} values in a voxel, like colours; CT has one."
         )
-    _check_spacing(path, header)
+    try:
+        spacing = _stored_spacing(path, header)
+    except Exception as e:  # a damaged file can fail in any way
+        raise OSError(_unreadable(path, e)) from e
+    if not all(np.isfinite(x) and x > 0 for x in spacing):
+        raise ValueError(
+            f"The scan {str(path)!r} has the spacing {spacing[-3:]} mm: write the real one, as volumes depend on it."
+        )
     try:
         if path.name.lower().endswith((".nii", ".nii.gz")):
             # of a file that is cut off, ITK would give what is in memory by chance
             array = np.asarray(nibabel.load(path).dataobj)
             array = array.astype(np.float32 if array.dtype.kind == "f" else array.dtype.newbyteorder("="), copy=False)
             return array.reshape(header.GetSize()), header
+        _check_length(path, header)
         with quiet():
             image = sitk.ReadImage(str(path))
     except Exception as e:  # a damaged file can fail in any way
@@ -201,8 +223,8 @@ def _unreadable(path: Path, error: Exception) -> str:
     )
 
 
-def _check_spacing(path: Path, header: sitk.ImageFileReader) -> None:
-    """Refuse a spacing that is missing or zero, for which readers put 1."""
+def _stored_spacing(path: Path, header: sitk.ImageFileReader) -> list[float]:
+    """The spacing as it is in the file; where it is missing or zero, readers put 1."""
     spacing = [float(x) for x in header.GetSpacing()]
     suffix = path.suffix.lower()
     if suffix in (".nii", ".gz"):
@@ -214,10 +236,24 @@ def _check_spacing(path: Path, header: sitk.ImageFileReader) -> None:
             start = file.read(4096).lower()
         if not any(word in start for word in _SPACING_WORDS[suffix]):
             spacing = [0.0]
-    if not all(np.isfinite(x) and x > 0 for x in spacing):
-        raise ValueError(
-            f"The scan {str(path)!r} has the spacing {spacing[-3:]} mm: write the real one, as volumes depend on it."
-        )
+    return spacing
+
+
+def _check_length(path: Path, header: sitk.ImageFileReader) -> None:
+    """Refuse an MHA or NRRD whose compressed data are not as long as its header says: ITK fills up or leaves out."""
+    with open(path, "rb") as file:
+        start = file.read(2**16)
+        found = _DATA_START[path.suffix.lower()].search(start)
+        if found is None or not _COMPRESSED.search(start[: found.end()]):
+            return
+        file.seek(found.end())
+        unpack = zlib.decompressobj(wbits=47)  # the wrapping of zlib or of gzip
+        length = 0
+        while (chunk := file.read(2**20)) and not unpack.eof:
+            length += len(unpack.decompress(chunk))
+    expected = int(np.prod(header.GetSize())) * _BYTES[header.GetPixelID()]
+    if length != expected:
+        raise ValueError(f"its header announces {expected} bytes, it holds {length}")
 
 
 def _check_values(array: np.ndarray, name: str) -> None:

@@ -100,12 +100,13 @@ def semi_supervised_datalist(
         held_out = set(np.random.RandomState(0).permutation(groups)[: max(1, len(groups) // 5)].tolist())
         names["train"] = [name for name in images if group_of[name] not in held_out]
         names["val"] = [name for name in images if group_of[name] in held_out]
+    said = f"The split in {str(root / 'split.json')!r}" if (root / "split.json").is_file() else "The split"
     twice = sorted({name for part in names.values() for name in part if part.count(name) > 1})
     if twice:
-        raise ValueError(f"The split names {twice[:5]} more than once in a part: name each image once.")
+        raise ValueError(f"{said} names {twice[:5]} more than once in a part: name each image once.")
     missing = [name for part in names.values() for name in part if name not in images]
     if missing:
-        raise FileNotFoundError(f"The split names images that are not in {str(root / 'images')!r}: {missing[:5]}.")
+        raise FileNotFoundError(f"{said} names images that are not in {str(root / 'images')!r}: {missing[:5]}.")
     if not names["train"]:
         raise ValueError(f"No image of {str(root / 'images')!r} is left for training: add images of more patients.")
     without = root / "unlabeled_images"
@@ -113,7 +114,7 @@ def semi_supervised_datalist(
     kept = {str(name) for group in (split or {}).get("kept_together", []) for name in group}
     unknown = sorted(kept - set(images) - set(more))
     if unknown:
-        raise ValueError(f"The split keeps {unknown[:5]} together with others, but there are no such images.")
+        raise ValueError(f"{said} keeps {unknown[:5]} together with others, but there are no such images.")
     groups_of = {part: {group_of[name] for name in part_names} for part, part_names in names.items()}
     groups_of["train"] |= set(patients(more, group_pattern, split).values())
     refuse_leaks(groups_of)
@@ -228,7 +229,7 @@ def read_split(root: Path, split: Mapping[str, Sequence[Any]] | None) -> Mapping
         return split
     try:
         found = json.loads(path.read_text(encoding="utf-8-sig"))
-    except ValueError as e:
+    except (ValueError, RecursionError) as e:
         raise ValueError(f"{str(path)!r} is no JSON ({e}): mend it, or take it away.") from e
     parts = [found.get(part) for part in ("train", "val", "test") if part in found] if isinstance(found, dict) else []
     if not parts or not all(_are_names(names) for names in parts):

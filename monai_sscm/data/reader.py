@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 from monai.config import PathLike
-from monai.data import PILReader
+from monai.data import NibabelReader, PILReader
 from monai.utils import ensure_tuple
 from PIL import Image, ImageOps
 
@@ -35,7 +35,8 @@ class PictureReader(PILReader):
 
     1-bit pictures give 0 and 1; a picture that is stored turned, as cameras do, is turned upright; an alpha channel is
     dropped, and colours of another kind (CMYK, LAB, ...) become red, green and blue. A file with several pictures is
-    refused. For ``LoadImaged(keys, reader=PictureReader())``, which leaves NIfTI and others to MONAI's own readers.
+    refused. NIfTI is read by :py:class:`monai.data.NibabelReader`, whose errors are made to name the file. For
+    ``LoadImaged(keys, reader=PictureReader())``, which leaves other files to MONAI's own readers.
 
     Args:
         palette: what a palette picture gives: ``"indices"``, which in masks are the classes, or ``"colours"``.
@@ -57,8 +58,14 @@ class PictureReader(PILReader):
         if palette not in ("indices", "colours"):
             raise ValueError(f"`palette` must be 'indices' or 'colours', got {palette!r}.")
         self.palette = palette
+        self.nifti = NibabelReader()
 
     def verify_suffix(self, filename: Sequence[PathLike] | PathLike) -> bool:
+        """Whether all files have a suffix of a picture, or one of NIfTI."""
+        return self.are_pictures(filename) or self.nifti.verify_suffix(filename)
+
+    @staticmethod
+    def are_pictures(filename: Sequence[PathLike] | PathLike) -> bool:
         """Whether all files have a suffix of a picture."""
         return all(Path(str(name)).suffix.lower() in _SUFFIXES for name in ensure_tuple(filename))
 
@@ -70,7 +77,7 @@ class PictureReader(PILReader):
             ValueError: when a file has another suffix, so that MONAI goes on to its other readers.
         """
         if not self.verify_suffix(data):  # type: ignore[arg-type]
-            raise ValueError(f"{data} is not a picture: PictureReader reads {', '.join(_SUFFIXES)}.")
+            raise ValueError(f"{data} is not a picture: PictureReader reads {', '.join(_SUFFIXES)} and NIfTI.")
         paths = [Path(str(name)) for name in ensure_tuple(data)]
         return paths if len(paths) > 1 else paths[0]
 
@@ -81,7 +88,14 @@ class PictureReader(PILReader):
         Raises:
             OSError: when one cannot be opened, is cut off, or has several pictures in it.
         """
-        return super().get_data([self._open(Path(path)) for path in ensure_tuple(img)])
+        if self.are_pictures(img):
+            return super().get_data([self._open(Path(path)) for path in ensure_tuple(img)])
+        try:
+            return self.nifti.get_data(self.nifti.read(img))
+        except FileNotFoundError as e:
+            raise FileNotFoundError(f"There is no image {str(img)!r}: check its name.") from e
+        except Exception as e:  # a damaged file can fail in any way
+            raise OSError(f"The image {str(img)!r} cannot be read, replace it with a good copy ({e}).") from e
 
     def _open(self, path: Path) -> Image.Image:
         try:

@@ -74,7 +74,7 @@ def load_weights(network: nn.Module, path: str | Path, weights: str = "teacher")
 
     Raises:
         FileNotFoundError: when there is no such file.
-        ValueError: when the file is damaged, holds other things than weights, or those of another network.
+        ValueError: when the file is damaged, holds other things than weights, NaN, or weights of another network.
 
     Example:
         >>> import tempfile
@@ -99,6 +99,12 @@ def load_weights(network: nn.Module, path: str | Path, weights: str = "teacher")
         raise ValueError(f"The checkpoint {str(path)!r} holds {list(state)[:5]} and no {weights}: use another.")
     elif weights == "student":
         raise ValueError(f"The file {str(path)!r} holds one network only, the teacher: set `weights` to 'teacher'.")
+    broken = [name for name, value in state.items() if value.is_floating_point() and not bool(value.isfinite().all())]
+    if broken:
+        raise ValueError(
+            f"The checkpoint {str(path)!r} has NaN or infinite weights in {broken[0]!r}: use an earlier one, or "
+            "train again."
+        )
     try:
         unwrap(network).load_state_dict(state)
     except Exception as e:
