@@ -13,6 +13,7 @@
 
 from __future__ import annotations
 
+import gzip
 import re
 import zlib
 from collections.abc import Sequence
@@ -47,6 +48,7 @@ _DATA_START = {
     ".mhd": re.compile(rb"ElementDataFile *= *LOCAL *\r?\n", re.IGNORECASE),
     ".nrrd": re.compile(rb"\r?\n\r?\n"),
 }
+_LISTED = re.compile(rb"ElementDataFile *= *(LIST|\S*%)", re.IGNORECASE)
 _COMPRESSED = re.compile(rb"CompressedData *= *True|encoding: *(gzip|gz)", re.IGNORECASE)
 _BYTES = {
     getattr(sitk, f"sitk{kind}"): size
@@ -146,7 +148,9 @@ class CTReader(ImageReader):
         array, image = read_dicom_series(paths, self.mask) if _is_series(paths) else _read_volume(paths[0])
         spacing, origin, direction = (np.array(f()) for f in (image.GetSpacing, image.GetOrigin, image.GetDirection))
         if not np.isfinite(direction).all() or abs(np.linalg.det(direction.reshape(3, 3))) < 0.1:
-            raise ValueError(f"The scan {_name(paths)} has no proper orientation ({direction}): export it again.")
+            raise ValueError(
+                f"The scan {_name(paths)} has no proper orientation ({direction.tolist()}): export it again."
+            )
         # from voxels to millimetres in MONAI's and NIfTI's axes, where ITK's first two are turned round
         affine = np.eye(4)
         affine[:3, :3] = direction.reshape(3, 3) * spacing
@@ -198,17 +202,17 @@ def _read_volume(path: Path) -> tuple[np.ndarray, sitk.Image | sitk.ImageFileRea
         spacing = _stored_spacing(path, header)
     except Exception as e:  # a damaged file can fail in any way
         raise OSError(_unreadable(path, e)) from e
-    if not all(np.isfinite(x) and x > 0 for x in spacing):
+    if not all(1e-3 <= x <= 1e3 for x in spacing):
         raise ValueError(
             f"The scan {str(path)!r} has the spacing {spacing[-3:]} mm: write the real one, as volumes depend on it."
         )
     try:
+        _check_length(path, header)
         if path.name.lower().endswith((".nii", ".nii.gz")):
             # of a file that is cut off, ITK would give what is in memory by chance
             array = np.asarray(nibabel.load(path).dataobj)
             array = array.astype(np.float32 if array.dtype.kind == "f" else array.dtype.newbyteorder("="), copy=False)
             return array.reshape(header.GetSize()), header
-        _check_length(path, header)
         with quiet():
             image = sitk.ReadImage(str(path))
     except Exception as e:  # a damaged file can fail in any way
@@ -240,10 +244,26 @@ def _stored_spacing(path: Path, header: sitk.ImageFileReader) -> list[float]:
 
 
 def _check_length(path: Path, header: sitk.ImageFileReader) -> None:
-    """Refuse an MHA or NRRD whose compressed data are not as long as its header says: ITK fills up or leaves out."""
+    """
+    Refuse data that are not as long as the header says, or whose checksum differs: readers would fill up, leave out, or
+    ask for more memory than there is.
+    """
+    expected = int(np.prod(header.GetSize(), dtype=np.float64)) * _BYTES.get(header.GetPixelID(), 1)
+    suffix = path.suffix.lower()
+    # nothing is packed more densely than a thousand to one
+    if suffix != ".mhd" and expected > 1100 * path.stat().st_size:
+        raise ValueError(f"its header announces {expected} bytes, the file has {path.stat().st_size}")
+    if suffix == ".gz":
+        with gzip.open(path) as file:
+            while file.read(2**20):
+                pass  # to its end, where the checksum is
+    if suffix not in _DATA_START:
+        return
     with open(path, "rb") as file:
         start = file.read(2**16)
-        found = _DATA_START[path.suffix.lower()].search(start)
+        if suffix == ".mhd" and _LISTED.search(start):
+            raise ValueError("its slices are in files of their own")
+        found = _DATA_START[suffix].search(start)
         if found is None or not _COMPRESSED.search(start[: found.end()]):
             return
         file.seek(found.end())
@@ -251,8 +271,7 @@ def _check_length(path: Path, header: sitk.ImageFileReader) -> None:
         length = 0
         while (chunk := file.read(2**20)) and not unpack.eof:
             length += len(unpack.decompress(chunk))
-    expected = int(np.prod(header.GetSize())) * _BYTES[header.GetPixelID()]
-    if length != expected:
+    if length != expected or not unpack.eof:
         raise ValueError(f"its header announces {expected} bytes, it holds {length}")
 
 

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -219,12 +220,14 @@ def image_suffix(path: Path) -> str:
 
 def in_natural_order(paths: Iterable[Path]) -> list[Path]:
     """Paths sorted so that 2 comes before 10."""
-    return sorted(paths, key=lambda path: [int(t) if t.isdigit() else t for t in re.split(r"(\d+)", str(path))])
+    return sorted(paths, key=lambda path: [int(t) if t.isdecimal() else t for t in re.split(r"(\d+)", str(path))])
 
 
 def read_split(root: Path, split: Mapping[str, Sequence[Any]] | None) -> Mapping[str, Sequence[Any]] | None:
     """What the folder's ``split.json`` says, or the split that is given."""
     path = root / "split.json"
+    if os.path.lexists(path) and not path.is_file():
+        raise FileNotFoundError(f"{str(path)!r} is a link to nothing or a folder: mend it, or take it away.")
     if not path.is_file():
         return split
     try:
@@ -251,6 +254,8 @@ def _files(folder: Path, folders: bool = False) -> dict[str, Path]:
     found: dict[str, Path] = {}
     for path in in_natural_order(folder.iterdir()):
         suffix = image_suffix(path)
+        if not path.exists():
+            raise FileNotFoundError(f"{str(path)!r} is a link to a file that is not there: mend it, or take it away.")
         if path.name.startswith(".") or not (folders if path.is_dir() else suffix):
             continue
         name = path.name if path.is_dir() else path.name[: -len(suffix)]

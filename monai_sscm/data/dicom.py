@@ -13,6 +13,8 @@
 
 from __future__ import annotations
 
+import logging
+import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -24,6 +26,10 @@ __all__ = ["dicom_series", "in_short", "is_dicom", "quiet", "read_dicom_series",
 _SERIES, _NUMBER, _KIND, _MODALITY = "0020|000e", "0020|0011", "0008|0008", "0008|0060"
 _POSITION, _ORIENTATION, _ROWS, _COLUMNS = "0020|0032", "0020|0037", "0028|0010", "0028|0011"
 _PIXEL_SPACING, _THICKNESS = "0028|0030", "0018|0050"
+_INTERCEPT, _SLOPE, _BITS, _SYNTAX = "0028|1052", "0028|1053", "0028|0100", "0002|0010"
+_UNCOMPRESSED = ("1.2.840.10008.1.2", "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.2")
+_JPEG = re.compile(r"1\.2\.840\.10008\.1\.2\.4\.([5-7]\d|80|81)")
+_logger = logging.getLogger(__name__)
 # of the distance between slices, by which one may be off its place
 _TOLERANCE = 0.1
 
@@ -68,7 +74,7 @@ def dicom_series(folder: str | Path) -> dict[str, list[str]]:
         # several slices in a file are a series of their own, which reading refuses
         uid = str(path) if several else _tag(header, _SERIES)
         found.setdefault(uid, []).append(path)
-        numbers[uid] = _tag(header, _NUMBER)
+        numbers[uid] = re.sub(r"[^0-9A-Za-z_-]", "_", _tag(header, _NUMBER))  # it becomes part of a name
         if several or header.HasMetaDataKey(_POSITION):
             placed.add(uid)
     # scouts and captured screens have no place, nor has anything else of their series
@@ -132,16 +138,17 @@ def read_dicom_series(paths: Sequence[Path], mask: bool = False) -> tuple[np.nda
                 f"The DICOM file {str(path)!r} holds {header.GetSize()[2]} slices: convert it to one file for each, or "
                 "to NIfTI, with a tool that reads enhanced DICOM."
             )
-        if not _tag(header, _PIXEL_SPACING):
-            raise ValueError(f"The DICOM file {str(path)!r} does not say how large its pixels are: export it again.")
-    for tag, what in ((_SERIES, "series"), (_ROWS, "sizes"), (_COLUMNS, "sizes")):
+        _check_file(path, header)
+    for tag, what in ((_SERIES, "series"), (_ROWS, "sizes"), (_COLUMNS, "sizes"), (_PIXEL_SPACING, "pixel sizes")):
         different = {_tag(header, tag) for header in headers}
         if len(different) > 1:
             raise ValueError(f"The files of {name} are of {len(different)} {what}: keep those of one series together.")
     if len(paths) == 1:
         array, image = _read(lambda: sitk.ReadImage(str(paths[0])), name)
         if _tag(headers[0], _THICKNESS):
-            image.SetSpacing((*image.GetSpacing()[:2], float(_tag(headers[0], _THICKNESS))))
+            image.SetSpacing((*image.GetSpacing()[:2], _checked(paths[0], headers[0], _THICKNESS, "thickness", 1)[0]))
+        else:
+            _logger.warning(f"{name} does not say how thick its slice is: 1 mm is taken, do not rely on volumes.")
         return array, image
     order = _order(paths, headers, name)
     reader = sitk.ImageSeriesReader()
@@ -151,11 +158,12 @@ def read_dicom_series(paths: Sequence[Path], mask: bool = False) -> tuple[np.nda
 
 def _order(paths: Sequence[Path], headers: Sequence[sitk.ImageFileReader], name: str) -> np.ndarray:
     """The order of the slices along their normal; none may be missing, doubled, turned or aside."""
-    try:
-        cosines = np.array([_numbers(header, _ORIENTATION) for header in headers])
-        positions = np.array([_numbers(header, _POSITION) for header in headers])
-    except ValueError as e:
-        raise ValueError(f"Not all DICOM files of {name} say where their slices lie: export the series again.") from e
+    pairs = list(zip(paths, headers, strict=True))
+    cosines = np.array([_checked(path, header, _ORIENTATION, "orientation", 6) for path, header in pairs])
+    positions = np.array([_checked(path, header, _POSITION, "position", 3) for path, header in pairs])
+    lengths = np.linalg.norm(cosines.reshape(-1, 2, 3), axis=2)
+    if np.abs(lengths - 1).max() > 0.01 or np.abs((cosines[:, :3] * cosines[:, 3:]).sum(1)).max() > 0.01:
+        raise ValueError(f"The rows and columns of {name} are not perpendicular: export the series again.")
     if np.abs(cosines - cosines[0]).max() > 1e-3:
         raise ValueError(f"The slices of {name} are turned against each other: keep those of one orientation together.")
     normal = np.cross(cosines[0, :3], cosines[0, 3:])
@@ -196,12 +204,72 @@ def read_header(path: Path) -> sitk.ImageFileReader:
 
     Raises:
         RuntimeError: ITK's, when it cannot be read.
+        ValueError: when its name cannot be passed on to ITK.
     """
+    try:
+        str(path).encode()
+    except UnicodeEncodeError as e:
+        raise ValueError(f"The name of {str(path)!a} has characters of no known encoding: rename it.") from e
+    if path.suffix.lower() in (".mha", ".mhd"):
+        with open(path, "rb") as file:
+            dimensions = re.search(rb"NDims\s*=\s*(\d+)", file.read(4096), re.IGNORECASE)
+        if dimensions and int(dimensions[1]) > 10:  # ITK dies
+            raise RuntimeError(f"it says that it has {int(dimensions[1])} dimensions")
     reader = sitk.ImageFileReader()
     reader.SetFileName(str(path))
     with quiet():
         reader.ReadImageInformation()
     return reader
+
+
+def _check_file(path: Path, header: sitk.ImageFileReader) -> None:
+    """Refuse a file whose tags contradict each other, or its length, before ITK makes something of it."""
+    if not _tag(header, _PIXEL_SPACING):
+        raise ValueError(f"The DICOM file {str(path)!r} does not say how large its pixels are: export it again.")
+    spacing = _checked(path, header, _PIXEL_SPACING, "pixel size", 2)
+    slope = _checked(path, header, _SLOPE, "rescale slope", 1) if _tag(header, _SLOPE) else [1.0]
+    if _tag(header, _INTERCEPT):
+        _checked(path, header, _INTERCEPT, "rescale intercept", 1)
+    if not all(1e-3 <= x <= 1e3 for x in spacing) or slope[0] == 0:
+        raise ValueError(
+            f"The DICOM file {str(path)!r} has pixels of {spacing} mm and the slope {slope[0]}: export it again."
+        )
+    rows, columns, bits = (
+        _checked(path, header, t, w, 1)[0] for t, w in ((_ROWS, "rows"), (_COLUMNS, "columns"), (_BITS, "bits"))
+    )
+    damage = ""
+    if _tag(header, _SYNTAX) in _UNCOMPRESSED:
+        needed = rows * columns * bits / 8
+        damage = "" if needed < path.stat().st_size else f"it is shorter than its {rows:.0f} x {columns:.0f} pixels"
+    elif _JPEG.fullmatch(_tag(header, _SYNTAX)):
+        frame = _jpeg_frame(path.read_bytes())
+        if frame is None or frame[0] > bits or frame[1:] != (rows, columns):  # the decoder dies
+            damage = "its JPEG image is damaged"
+    if damage:
+        raise OSError(f"The DICOM file {str(path)!r} cannot be read, replace it with a good copy ({damage}).")
+
+
+def _jpeg_frame(content: bytes) -> tuple[int, int, int] | None:
+    """Bits, rows and columns that the JPEG image within a DICOM file announces."""
+    at = content.find(b"\xff\xd8", content.rfind(b"\xe0\x7f\x10\x00")) + 2
+    while at > 1 and content[at : at + 1] == b"\xff" and at + 9 < len(content):
+        if content[at + 1] in (0xC0, 0xC1, 0xC2, 0xC3, 0xF7):
+            return content[at + 4], *(int.from_bytes(content[at + i : at + i + 2], "big") for i in (5, 7))
+        at += 2 + int.from_bytes(content[at + 2 : at + 4], "big")
+    return None
+
+
+def _checked(path: Path, header: sitk.ImageFileReader, tag: str, what: str, number: int) -> list[float]:
+    """The finite numbers of a tag, as many as there must be."""
+    try:
+        values = [float(x) for x in _tag(header, tag).split("\\")]
+    except ValueError:
+        values = []
+    if len(values) != number or not np.isfinite(values).all() or (tag == _THICKNESS and not 1e-3 <= values[0] <= 1e3):
+        raise ValueError(
+            f"The DICOM file {str(path)!r} has no proper {what} ({_tag(header, tag)[:60]!r}): export the series again."
+        )
+    return values
 
 
 def _read(read: Callable[[], sitk.Image], name: str) -> tuple[np.ndarray, sitk.Image]:
@@ -228,10 +296,6 @@ def _common_folder(paths: Sequence[Path]) -> Path:
 
 def _tag(header: sitk.ImageFileReader, tag: str) -> str:
     return header.GetMetaData(tag).strip() if header.HasMetaDataKey(tag) else ""
-
-
-def _numbers(header: sitk.ImageFileReader, tag: str) -> list[float]:
-    return [float(x) for x in _tag(header, tag).split("\\")]
 
 
 class quiet:

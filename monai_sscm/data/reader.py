@@ -99,6 +99,9 @@ class PictureReader(PILReader):
 
     def _open(self, path: Path) -> Image.Image:
         try:
+            if path.suffix.lower() == ".png":
+                with Image.open(path) as image:
+                    image.verify()  # the checksums, which reading does not look at to the end
             with Image.open(path) as image:
                 # cameras write a second, smaller picture behind a JPEG
                 if getattr(image, "n_frames", 1) > 1 and image.format != "MPO":

@@ -247,13 +247,16 @@ class CheckpointHandler:
             )
         objects = self._objects()
         needed = [*objects] + ["evaluator"] * (self.evaluator is not None)
-        missing = [name for name in needed if not isinstance(state, Mapping) or name not in state]
+        missing = [
+            name for name in needed if not isinstance(state, Mapping) or not isinstance(state.get(name), Mapping)
+        ]
         if missing:
             raise ValueError(
                 f"The checkpoint {str(path)!r} has no {', '.join(missing)}: it was not saved by a training that can be "
                 "resumed. Name another folder as `output_dir`."
             )
-        trainer, theirs = self.trainer, {**state.get("settings", {}), **state["trainer"]}
+        settings = state.get("settings", {})
+        trainer, theirs = self.trainer, {**(settings if isinstance(settings, Mapping) else {}), **state["trainer"]}
         ours = {
             "seed": trainer.seed,
             "max_epochs": trainer.state.max_epochs,
@@ -265,6 +268,11 @@ class CheckpointHandler:
                     f"The checkpoint {str(path)!r} is of a training with {name}={theirs.get(name)}, this one has "
                     f"{name}={value}: give the same value to resume, or another `output_dir` to start anew."
                 )
+        best = state.get("evaluator")
+        if self.evaluator is not None and not all(
+            isinstance(best.get(name), (int, float)) for name in ("best_metric", "best_metric_epoch")
+        ):
+            raise ValueError(f"The checkpoint {str(path)!r} has no best metric: name another folder as `output_dir`.")
         for name, x in objects.items():
             try:
                 x.load_state_dict(state[name])
@@ -278,8 +286,8 @@ class CheckpointHandler:
             if _rank() == 0:
                 os.replace(damaged, damaged.with_suffix(".damaged"))
         if self.evaluator is not None:
-            self.evaluator.state.best_metric = state["evaluator"]["best_metric"]
-            self.evaluator.state.best_metric_epoch = state["evaluator"]["best_metric_epoch"]
+            self.evaluator.state.best_metric = float(best["best_metric"])
+            self.evaluator.state.best_metric_epoch = int(best["best_metric_epoch"])
         _logger.info(f"Resumed {str(path)!r} after iteration {self.trainer.state.iteration}.")
 
     def _objects(self) -> dict[str, Any]:

@@ -99,7 +99,7 @@ def load_weights(network: nn.Module, path: str | Path, weights: str = "teacher")
         raise ValueError(f"The checkpoint {str(path)!r} holds {list(state)[:5]} and no {weights}: use another.")
     elif weights == "student":
         raise ValueError(f"The file {str(path)!r} holds one network only, the teacher: set `weights` to 'teacher'.")
-    broken = [name for name, value in state.items() if value.is_floating_point() and not bool(value.isfinite().all())]
+    broken = [name for name, value in state.items() if not bool(value.isfinite().all())]
     if broken:
         raise ValueError(
             f"The checkpoint {str(path)!r} has NaN or infinite weights in {broken[0]!r}: use an earlier one, or "

@@ -338,7 +338,7 @@ def damaged_dicom(folder: Path) -> list[Path]:
         (mixed_files, ValueError, r"are of 2 series: keep those of one series together"),
         (last_slice_damaged, OSError, r"The DICOM file '.*dcm' cannot be read, replace it"),
         (last_slice_empty, OSError, r"The DICOM file '.*dcm' cannot be read, replace it"),
-        (slice_without_position, ValueError, r"Not all DICOM files of '.*' say where their slices lie"),
+        (slice_without_position, ValueError, r"The DICOM file '.*' has no proper position"),
         (gantry_tilt, ValueError, r"do not lie straight behind one another, by up to 2.5 mm, as when the gantry"),
         (without_spacing, ValueError, r"The scan '.*a.mha' has the spacing \[0.0\] mm: write the real one"),
         (several_slices_in_a_file, ValueError, r"The DICOM file '.*a.dcm' holds 6 slices: convert it to one file"),

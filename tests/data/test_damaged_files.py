@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import os
 import random
 import signal
 import struct
@@ -29,7 +30,7 @@ import torch
 from monai.transforms import LoadImage
 from PIL import Image
 
-from monai_sscm.data import CTReader, PictureReader, semi_supervised_datalist
+from monai_sscm.data import CTReader, PictureReader, dicom, semi_supervised_datalist
 from monai_sscm.errors import is_ours, reason
 from monai_sscm.networks import load_checkpoint, load_weights
 from tests.dicom import write_series
@@ -235,6 +236,118 @@ def test_a_damaged_file_in_a_series(tmp_path, damage):
         assert is_ours(cause) and "series" in str(cause), repr(cause)
     else:
         assert damage == "flipped" and np.array_equal(found, intact)
+
+
+@pytest.mark.parametrize(
+    ("tag", "values"),
+    [
+        ("0028|0030", ["0.7", "0.7\\abc", "0\\0", "-0.7\\0.7", "1e9\\1e9", "nan\\nan", "0,7\\0,7"]),
+        ("0020|0032", ["0\\0\\nan", "0\\0", "1\\2\\3\\4", "inf\\0\\0"]),
+        ("0020|0037", ["1\\0\\0\\0\\1", "1\\0\\0\\nan\\1\\0", "1\\0\\0\\1\\0\\0", "3\\0\\0\\0\\3\\0"]),
+        ("0028|1053", ["0", "nan", "abc"]),
+        ("0028|1052", ["inf", "abc"]),
+    ],
+)
+def test_dicom_tags_that_make_no_sense(tmp_path, monkeypatch, tag, values):
+    """In all files of a series, and in one; as the header gives them, since ITK does not write such tags."""
+    write_series(scan(), tmp_path / "series")
+    plain = dicom._tag
+    for value in values:
+        for where in ("IM", "IM0002"):
+            monkeypatch.setattr(
+                dicom,
+                "_tag",
+                lambda header, t, v=value, w=where: v if t == tag and w in header.GetFileName() else plain(header, t),
+            )
+            assert assert_good_or_told_of_series(tmp_path / "series")
+
+
+def assert_good_or_told_of_series(folder: Path) -> bool:
+    try:
+        within_seconds(lambda: read_scan(folder))
+    except Exception as error:
+        cause = reason(error)
+        assert is_ours(cause) and str(folder) in str(cause), repr(cause)
+        return True
+    return False
+
+
+@pytest.mark.parametrize("compressor", ["", "JPEG"])
+def test_dicom_images_that_are_not_as_their_tags_say(tmp_path, compressor):
+    paths = write_series(scan(), tmp_path / "series", compressor=compressor)
+    read_scan(tmp_path / "series")
+    whole = paths[1].read_bytes()
+    if compressor:  # the decoder would take the process with it
+        at = whole.index(b"\xff\xc3", whole.rfind(b"\xe0\x7f\x10\x00")) + 4
+        paths[1].write_bytes(whole[:at] + b"\x20" + whole[at + 1 :])
+    else:
+        at = whole.index(b"\x28\x00\x10\x00US") + 8
+        for path in paths:  # 65535 rows in all files
+            content = path.read_bytes()
+            path.write_bytes(content[:at] + b"\xff\xff" + content[at + 2 :])
+    assert assert_good_or_told_of_series(tmp_path / "series")
+
+
+@pytest.mark.parametrize("name", ["a.mha", "a.nrrd", "a.nii.gz", "a.png"])
+def test_flipped_bits_in_compressed_values(tmp_path, name):
+    path = tmp_path / name
+    write(path)
+    whole, intact = path.read_bytes(), READERS[name](path)
+    draw = random.Random(1)
+    for _ in range(80):
+        damaged = bytearray(whole)
+        place = draw.randrange(len(whole) * 3 // 5, len(whole))
+        damaged[place] ^= 1 << draw.randrange(8)
+        path.write_bytes(damaged)
+        assert_good_or_told(READERS[name], path, intact, altered=False)
+
+
+def test_what_would_take_the_process_with_it(tmp_path):
+    path = tmp_path / "dimensions.mha"
+    write(path)
+    path.write_bytes(path.read_bytes().replace(b"NDims = 3", b"NDims = 99999999"))
+    assert assert_good_or_told(read_scan, path, np.empty(0), altered=False)
+    for name in ("scan.nii", "scan.mha", "scan.nrrd"):
+        write(tmp_path / name)
+        odd = tmp_path / os.fsdecode(b"\xff" + name.encode())
+        (tmp_path / name).rename(odd)
+        with pytest.raises(Exception) as error:
+            read_scan(odd)
+        assert is_ours(reason(error.value)) and "rename it" in str(reason(error.value))
+
+
+def test_slices_in_files_of_their_own_are_refused(tmp_path):
+    header = "ObjectType = Image\nNDims = 3\nDimSize = 4 4 2\nElementSpacing = 1 1 1\nElementType = MET_SHORT\n"
+    (tmp_path / "list.mhd").write_text(header + "ElementDataFile = LIST\n")
+    assert assert_good_or_told(read_scan, tmp_path / "list.mhd", np.empty(0), altered=False)
+
+
+@pytest.mark.parametrize("spacing", [1e20, 1e-30])
+@pytest.mark.parametrize("name", ["a.nii", "a.mha", "a.nrrd"])
+def test_voxels_of_no_size(tmp_path, name, spacing):
+    image = scan()
+    image.SetSpacing((0.7, 0.7, spacing))
+    sitk.WriteImage(image, str(tmp_path / name))
+    assert assert_good_or_told(read_scan, tmp_path / name, np.empty(0), altered=False)
+
+
+@pytest.mark.parametrize("what", ["link", "folder"])
+def test_a_split_that_is_no_file_is_not_passed_over(tmp_path, what):
+    for part in ("images", "labels"):
+        (tmp_path / part).mkdir()
+        for name in "ab":
+            Image.fromarray(np.eye(8, dtype=np.uint8)).save(tmp_path / part / f"{name}.png")
+    if what == "link":
+        (tmp_path / "split.json").symlink_to(tmp_path / "nowhere")
+    else:
+        (tmp_path / "split.json").mkdir()
+    with pytest.raises(FileNotFoundError, match="split.json' is a link to nothing or a folder"):
+        semi_supervised_datalist(tmp_path, num_labeled=1)
+    if what == "folder":
+        (tmp_path / "split.json").rmdir()
+        (tmp_path / "images" / "c.png").symlink_to(tmp_path / "nowhere")
+        with pytest.raises(FileNotFoundError, match="c.png' is a link to a file that is not there"):
+            semi_supervised_datalist(tmp_path, num_labeled=1)
 
 
 @pytest.mark.parametrize(

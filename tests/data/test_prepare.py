@@ -169,6 +169,15 @@ def test_a_changed_a_missing_and_a_broken_file(published, tmp_path):
     (tmp_path / "flipped.zip").write_bytes(whole)
     with pytest.raises(ValueError, match=r"'Image_05L.jpg' of .*flipped.zip' is not the published file"):
         prepare_chase_db1(tmp_path / "a", tmp_path / "flipped.zip")
+    whole = bytearray(published.read_bytes())
+    for at, value in ((10, 99), (8, 1)):  # a kind of compression that nobody knows; or it says that it is encrypted
+        altered = bytearray(whole)
+        begin = -1
+        while (begin := altered.find(b"PK\x01\x02", begin + 1)) >= 0:
+            altered[begin + at] = value
+        (tmp_path / "altered.zip").write_bytes(altered)
+        with pytest.raises(ValueError, match=r"of .*altered.zip' is not the published file"):
+            prepare_chase_db1(tmp_path / "a", tmp_path / "altered.zip")
     published.write_bytes(published.read_bytes()[:3000])
     with pytest.raises(ValueError, match="is no zip file, or was cut off"):
         prepare_chase_db1(tmp_path / "a", published)

@@ -252,3 +252,20 @@ def test_an_error_leaves_the_last_checkpoint_and_the_signals_as_they_were(tmp_pa
     assert signal.getsignal(signal.SIGTERM) is before
     assert torch.load(tmp_path / "last.pt", weights_only=True)["trainer"]["iteration"] == 4
     handler.leave()  # nothing to do: no signal came
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("trainer", None), ("trainer", []), ("settings", 3), ("evaluator", None), ("evaluator", {})]
+    + [("evaluator", {"best_metric": "a", "best_metric_epoch": 1}), ("student", torch.zeros(2)), ("optimizer", "x")],
+)
+def test_entries_of_another_kind_are_refused_before_anything_is_loaded(tmp_path, name, value):
+    trainer, _ = make(tmp_path)
+    trainer.run()
+    state = torch.load(tmp_path / "last.pt", weights_only=True)
+    torch.save({**state, name: value}, tmp_path / "last.pt")
+    trainer, _ = make(tmp_path, resume=True)
+    before = {k: v.clone() for k, v in trainer.network.state_dict().items()}
+    with pytest.raises(ValueError, match="The checkpoint '.*last.pt'"):
+        trainer.run()
+    assert all(torch.equal(v, before[k]) for k, v in trainer.network.state_dict().items())
