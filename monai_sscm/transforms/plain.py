@@ -13,6 +13,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from monai.data import get_track_meta, set_track_meta
@@ -27,11 +28,12 @@ class PlainCompose(Compose):
 
     For the random crops and flips of a training, whose batches lose their metadata anyway: with
     :py:class:`monai.data.MetaTensor` every one of them updates affine matrices and records of what was applied, which
-    takes three quarters of the time that it takes to load a batch. As the last transform of a ``Compose``, after those
-    that read and check, which name files by their metadata.
+    takes most of the time that it takes to load a batch. As the last transform of a ``Compose``, after those that read
+    and check, which name files by their metadata. Transforms run one after another, on each item of a list where one of
+    them gave a list; nothing is lazy.
 
     Args:
-        transforms, map_items, unpack_items, log_stats, lazy, overrides: as in :py:class:`monai.transforms.Compose`.
+        transforms: the transforms.
 
     Example:
         >>> import torch
@@ -43,10 +45,20 @@ class PlainCompose(Compose):
         'Tensor'
     """
 
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+    def __init__(self, transforms: Sequence[Callable] | Callable | None = None) -> None:
+        super().__init__(transforms)
+
+    def __call__(self, input_: Any, *args: Any, **kwargs: Any) -> Any:
+        """
+        Args:
+            input_: what the first transform takes.
+            args, kwargs: what a ``Compose`` around this one hands on, which has no meaning here.
+        """
         before = get_track_meta()
         set_track_meta(False)
         try:
-            return super().__call__(*args, **kwargs)
+            for transform in self.transforms:
+                input_ = [transform(item) for item in input_] if isinstance(input_, list) else transform(input_)
+            return input_
         finally:
             set_track_meta(before)

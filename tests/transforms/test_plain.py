@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 import torch
 from monai.data import MetaTensor, get_track_meta
-from monai.transforms import Compose, Lambdad, RandFlipd, RandSpatialCropd
+from monai.transforms import Compose, Lambdad, RandFlipd, RandSpatialCropd, RandSpatialCropSamplesd
 
 from monai_sscm.transforms import PlainCompose
 
@@ -34,10 +34,17 @@ def test_same_values_without_metadata(container):
         assert get_track_meta()
 
 
+def test_each_crop_of_a_list_goes_on():
+    crops = RandSpatialCropSamplesd("image", (2, 2), num_samples=3, random_size=False)
+    around = Compose([PlainCompose([crops, Lambdad("image", lambda x: x + 100)])])
+    got = around({"image": torch.arange(36.0).view(1, 6, 6)})
+    assert len(got) == 3 and all(item["image"].shape == (1, 2, 2) and item["image"].min() >= 100 for item in got)
+
+
 def test_metadata_is_tracked_again_after_an_error():
     def fail(x):
         raise KeyError("no")
 
-    with pytest.raises(RuntimeError):
+    with pytest.raises(KeyError):
         PlainCompose([Lambdad("image", fail)])({"image": torch.zeros(1, 2, 2)})
     assert get_track_meta()
