@@ -242,13 +242,15 @@ def main() -> None:
                 for t in range(1, 5):
                     step(t)
                 times[method].append([(middle - start) / 4, (time.perf_counter() - middle) / 4])
-        supervised = statistics.median(b for _, b in times["supervised"][1:])
+        supervised = [b for _, b in times["supervised"][1:]]
         for method, pair in times.items():
             ours, floor = (statistics.median(t[i] for t in pair[1:]) for i in (0, 1))  # the first round warms up
             ratio = statistics.median(a / b for a, b in pair[1:])
             row = {"setting": name, "method": method, "threads": args.threads, "ours_ms": round(1e3 * ours, 1)}
             row |= {"bare_ms": round(1e3 * floor, 1), "ratio": round(ratio, 3)}
-            row |= {"in_supervised_steps": round(ours / supervised, 2)}
+            # of the same round, since a shared machine is faster or slower from one to the next
+            in_steps = statistics.median(a / s for (a, _), s in zip(pair[1:], supervised, strict=True))
+            row |= {"in_supervised_steps": round(in_steps, 2)}
             rows.append(row)
             print(
                 f"| {name} | {method} | {row['ours_ms']} | {row['bare_ms']} | {row['ratio']} | "
