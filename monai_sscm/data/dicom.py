@@ -26,7 +26,7 @@ __all__ = ["dicom_series", "in_short", "is_dicom", "quiet", "read_dicom_series",
 _SERIES, _NUMBER, _KIND, _MODALITY = "0020|000e", "0020|0011", "0008|0008", "0008|0060"
 _POSITION, _ORIENTATION, _ROWS, _COLUMNS = "0020|0032", "0020|0037", "0028|0010", "0028|0011"
 _PIXEL_SPACING, _THICKNESS = "0028|0030", "0018|0050"
-_INTERCEPT, _SLOPE, _BITS, _SYNTAX = "0028|1052", "0028|1053", "0028|0100", "0002|0010"
+_INTERCEPT, _SLOPE, _BITS = "0028|1052", "0028|1053", "0028|0100"
 _UNCOMPRESSED = ("1.2.840.10008.1.2", "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.2")
 _JPEG = re.compile(r"1\.2\.840\.10008\.1\.2\.4\.([5-7]\d|80|81)")
 _logger = logging.getLogger(__name__)
@@ -238,15 +238,25 @@ def _check_file(path: Path, header: sitk.ImageFileReader) -> None:
         _checked(path, header, t, w, 1)[0] for t, w in ((_ROWS, "rows"), (_COLUMNS, "columns"), (_BITS, "bits"))
     )
     damage = ""
-    if _tag(header, _SYNTAX) in _UNCOMPRESSED:
+    syntax = _transfer_syntax(path)
+    if syntax in _UNCOMPRESSED:
         needed = rows * columns * bits / 8
         damage = "" if needed < path.stat().st_size else f"it is shorter than its {rows:.0f} x {columns:.0f} pixels"
-    elif _JPEG.fullmatch(_tag(header, _SYNTAX)):
+    elif _JPEG.fullmatch(syntax):
         frame = _jpeg_frame(path.read_bytes())
         if frame is None or frame[0] > bits or frame[1:] != (rows, columns):  # the decoder dies
             damage = "its JPEG image is damaged"
     if damage:
         raise OSError(f"The DICOM file {str(path)!r} cannot be read, replace it with a good copy ({damage}).")
+
+
+def _transfer_syntax(path: Path) -> str:
+    """How a DICOM file says that its image is stored, which ITK keeps to itself; empty where it does not."""
+    with open(path, "rb") as file:
+        start = file.read(4096)
+    at = start.find(b"\x02\x00\x10\x00UI")
+    length = int.from_bytes(start[at + 6 : at + 8], "little")
+    return start[at + 8 : at + 8 + length].decode("ascii", "replace").strip("\0 ") if at >= 0 else ""
 
 
 def _jpeg_frame(content: bytes) -> tuple[int, int, int] | None:
