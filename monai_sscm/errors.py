@@ -47,14 +47,19 @@ def reason(error: BaseException) -> BaseException:
         ...     print(type(error).__name__, "from", reason(error))
         RuntimeError from There is no picture 'missing.png': check its name.
     """
+    chain = _chain(error)
+    return next((e for e in chain if is_ours(e)), chain[-1])
+
+
+def _chain(error: BaseException) -> list[BaseException]:
+    """An exception and all that it came from."""
     chain = [error]
     while True:
         last = chain[-1]
         cause = last.__cause__ or (None if last.__suppress_context__ else last.__context__)
         if cause is None:
-            break
+            return chain
         chain.append(cause)
-    return next((e for e in chain if is_ours(e)), chain[-1])
 
 
 def plain_errors() -> None:
@@ -76,6 +81,14 @@ def _print_error(kind: type[BaseException], error: BaseException, trace: Traceba
         bar.close()  # or it would be wiped off the screen later, after the last line
     cause = reason(error)
     foreseen = isinstance(cause, (ValueError, OSError)) and is_ours(cause)
+    # PyTorch raises it wherever the process is when a worker ends, in no code of ours
+    lost = next((e for e in _chain(error) if isinstance(e, RuntimeError) and "DataLoader worker" in str(e)), None)
+    if not foreseen and lost is not None:
+        foreseen = True
+        cause = OSError(
+            f"A process that loads images has ended ({' '.join(str(lost).split())[:200]}), perhaps for want of memory: "
+            "use fewer `num_workers`. --resume true goes on from the last checkpoint."
+        )
     if not foreseen or MONAIEnvVars.debug():
         sys.__excepthook__(kind, error, trace)
     if foreseen:

@@ -20,6 +20,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from ignite.engine import Events
 from monai.bundle import ConfigWorkflow
 from monai.transforms import Compose, LoadImaged
 from PIL import Image
@@ -39,16 +40,16 @@ hippocampi = pytest.mark.skipif(not (DATA / "hippocampus").is_dir(), reason="the
 
 
 def short_training(bundle: str, folder: str, output_dir: Path, datalist: str) -> ConfigWorkflow:
-    """30 steps and a validation, by the shipped configuration, on a few images."""
+    """45 steps and a validation, by the shipped configuration, on a few images."""
     return ConfigWorkflow(
         str(ROOT / "bundles" / bundle / "configs" / "train.yaml"),
         workflow_type="train",
         logging_file=False,
         dataset_dir=str(DATA / folder),
         output_dir=str(output_dir),
-        max_epochs=2,
+        max_epochs=3,
         epoch_length=15,
-        val_interval=2,
+        val_interval=3,
         rampup_steps=5,
         confidence_threshold=0.6,
         patch_size=[96, 96],
@@ -78,10 +79,14 @@ def test_chase_loads_the_right_way_up_and_the_loss_falls(tmp_path):
     inside = green > green.mean()
     near = torch.nn.functional.max_pool2d(vessel[None, None].float(), 9, 1, 4)[0, 0].bool() & ~vessel
     assert green[vessel & inside].mean() < green[near & inside].mean()
-    train.run()
     trainer, evaluator = (train.parser.get_parsed_content(name) for name in ("train#trainer", "validate#evaluator"))
-    assert trainer.state.optimizer_steps == 30 and trainer.state.skipped_steps == 0
-    assert float(trainer.state.output["supervised_loss"]) < 1.1  # about 1.4 at the start
+    losses: list[float] = []
+    trainer.add_event_handler(
+        Events.ITERATION_COMPLETED, lambda engine: losses.append(float(engine.state.output["supervised_loss"]))
+    )
+    train.run()
+    assert trainer.state.optimizer_steps == 45 and trainer.state.skipped_steps == 0
+    assert sum(losses[-5:]) < 0.9 * sum(losses[:5])
     assert evaluator.state.metrics["mean_iou"] > 0.5
 
 
@@ -137,10 +142,14 @@ def test_ct_slices_load_and_the_loss_falls(tmp_path):
     ground_glass, consolidation = (scan[mask == index].float().median() for index in (1, 2))
     lung = scan[(mask == 0) & (scan < -700)].float().median()
     assert lung < -750 < ground_glass < consolidation < 200
-    train.run()
     trainer, evaluator = (train.parser.get_parsed_content(name) for name in ("train#trainer", "validate#evaluator"))
-    assert trainer.state.optimizer_steps == 30 and trainer.state.skipped_steps == 0
-    assert float(trainer.state.output["supervised_loss"]) < 1.6  # about 1.9 at the start
+    losses: list[float] = []
+    trainer.add_event_handler(
+        Events.ITERATION_COMPLETED, lambda engine: losses.append(float(engine.state.output["supervised_loss"]))
+    )
+    train.run()
+    assert trainer.state.optimizer_steps == 45 and trainer.state.skipped_steps == 0
+    assert sum(losses[-5:]) < 0.9 * sum(losses[:5])
     assert evaluator.state.metrics["mean_iou"] > 0.2
 
 

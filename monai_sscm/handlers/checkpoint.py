@@ -361,11 +361,6 @@ class CheckpointHandler:
                 f"or read ({_in_short(error)}): free space on the disk or see to the folder; then --resume true goes "
                 f"on from the last checkpoint in {str(self.save_dir)!r}."
             ) from error
-        if isinstance(error, RuntimeError) and "DataLoader worker" in str(error):
-            raise OSError(
-                f"A process that loads images has ended ({_in_short(error)}), perhaps for want of memory: use fewer "
-                f"`num_workers`. --resume true goes on from the last checkpoint in {str(self.save_dir)!r}."
-            ) from error
         raise error
 
 

@@ -95,4 +95,5 @@ def test_a_checkpoint_stays_and_the_last_line_tells(
     iteration = torch.load(last, weights_only=True)["trainer"]["iteration"]
     assert 0 < iteration < 1000 and not list(last.parent.glob("*.part"))
     said = (tmp_path / "log.txt").read_text().splitlines()[-1]
-    assert said.startswith(last_line.format(last=last, iteration=iteration)) and "--resume true" in said
+    expected = last_line.format(last=last, iteration=iteration)
+    assert said.startswith(expected) and "--resume true" in said, (tmp_path / "log.txt").read_text()[-6000:]

@@ -226,7 +226,10 @@ def test_a_signal_in_the_last_step_of_an_epoch_waits_for_the_validation(tmp_path
     assert state["trainer"]["iteration"] == 4 and state["evaluator"]["best_metric_epoch"] == 1
 
 
-def test_a_second_signal_stops_at_once(tmp_path):
+def test_a_second_signal_stops_at_once(tmp_path, request):
+    # as in a terminal; a shell lets what it starts in the background ignore Ctrl-C
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    request.addfinalizer(lambda: signal.signal(signal.SIGINT, before))
     trainer, _ = make(tmp_path)
 
     def twice() -> None:
