@@ -49,6 +49,7 @@ _DATA_START = {
     ".nrrd": re.compile(rb"\r?\n\r?\n"),
 }
 _LISTED = re.compile(rb"ElementDataFile *= *(LIST|\S*%)", re.IGNORECASE)
+_DETACHED = re.compile(rb"data ?file:", re.IGNORECASE)
 _COMPRESSED = re.compile(rb"CompressedData *= *True|encoding: *(gzip|gz)", re.IGNORECASE)
 _BYTES = {
     getattr(sitk, f"sitk{kind}"): size
@@ -250,22 +251,23 @@ def _check_length(path: Path, header: sitk.ImageFileReader) -> None:
     """
     expected = int(np.prod(header.GetSize(), dtype=np.float64)) * _BYTES.get(header.GetPixelID(), 1)
     suffix = path.suffix.lower()
-    # nothing is packed more densely than a thousand to one
-    if suffix != ".mhd" and expected > 1100 * path.stat().st_size:
-        raise ValueError(f"its header announces {expected} bytes, the file has {path.stat().st_size}")
-    if suffix == ".gz":
-        with gzip.open(path) as file:
-            while file.read(2**20):
-                pass  # to its end, where the checksum is
-    if suffix not in _DATA_START:
-        return
     with open(path, "rb") as file:
         start = file.read(2**16)
-        if suffix == ".mhd" and _LISTED.search(start):
-            raise ValueError("its slices are in files of their own")
-        found = _DATA_START[suffix].search(start)
-        if found is None or not _COMPRESSED.search(start[: found.end()]):
-            return
+    found = _DATA_START[suffix].search(start) if suffix in _DATA_START else None
+    if suffix in _DATA_START and _LISTED.search(start):
+        raise ValueError("its slices are in files of their own")
+    if suffix in _DATA_START and (found is None or _DETACHED.search(start[: found.end()])):
+        return  # the data are in another file
+    # nothing is packed more densely than a thousand to one
+    if expected > 1100 * path.stat().st_size:
+        raise ValueError(f"its header announces {expected} bytes, the file has {path.stat().st_size}")
+    if suffix == ".gz":
+        with gzip.open(path) as packed:
+            while packed.read(2**20):
+                pass  # to its end, where the checksum is
+    if found is None or not _COMPRESSED.search(start[: found.end()]):
+        return
+    with open(path, "rb") as file:
         file.seek(found.end())
         unpack = zlib.decompressobj(wbits=47)  # the wrapping of zlib or of gzip
         length = 0

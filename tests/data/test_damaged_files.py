@@ -322,6 +322,19 @@ def test_slices_in_files_of_their_own_are_refused(tmp_path):
     assert assert_good_or_told(read_scan, tmp_path / "list.mhd", np.empty(0), altered=False)
 
 
+def test_values_in_a_file_beside_the_header(tmp_path):
+    values = np.random.default_rng(0).integers(-1000, 400, (4, 100, 100)).astype(np.int16)
+    (tmp_path / "values.raw").write_bytes(values.tobytes())
+    fields = ["NRRD0004", "type: short", "dimension: 3", "space: left-posterior-superior", "sizes: 100 100 4"]
+    fields += ["space directions: (1,0,0) (0,1,0) (0,0,5)", "kinds: domain domain domain", "endian: little"]
+    fields += ["encoding: raw", "space origin: (0,0,0)", "data file: values.raw"]
+    (tmp_path / "scan.nrrd").write_text("\n".join([*fields, "", ""]))
+    image = sitk.GetImageFromArray(values)
+    sitk.WriteImage(image, str(tmp_path / "scan.mhd"))
+    for name in ("scan.nrrd", "scan.mhd"):
+        assert np.array_equal(read_scan(tmp_path / name)[0], values.transpose())
+
+
 @pytest.mark.parametrize("spacing", [1e20, 1e-30])
 @pytest.mark.parametrize("name", ["a.nii", "a.mha", "a.nrrd"])
 def test_voxels_of_no_size(tmp_path, name, spacing):
