@@ -24,10 +24,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import resource
-import subprocess
-import sys
 import tempfile
 import time
 from pathlib import Path
@@ -35,6 +31,7 @@ from statistics import median
 
 import numpy as np
 import torch
+from in_turn import figures_of, report
 from monai.bundle import ConfigWorkflow
 from monai.data.utils import dense_patch_slices
 from PIL import Image
@@ -93,9 +90,7 @@ def main() -> None:
     torch.set_num_threads(args.threads)
     with tempfile.TemporaryDirectory() as temporary:
         if args.one:
-            seconds = {"ours": ours, "bare": bare}[args.one[0]](Path(args.one[1]), Path(temporary) / "out")
-            peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-            print(json.dumps({"seconds": seconds, "peak_mib": peak}))
+            report({"ours": ours, "bare": bare}[args.one[0]](Path(args.one[1]), Path(temporary) / "out"))
             return
         picture = Image.fromarray(vessel_phantom(999, 0)[0][:960])
         print(
@@ -106,15 +101,7 @@ def main() -> None:
             folder.mkdir()
             for i in range(number):
                 picture.save(folder / f"{i:04d}.jpg")
-            figures: dict[str, list[dict[str, float]]] = {"ours": [], "bare": []}
-            for _ in range(args.rounds):
-                for kind, found in figures.items():
-                    command = [sys.executable, __file__, "--one", kind, str(folder), "--threads", str(args.threads)]
-                    environment = {**os.environ, "OMP_NUM_THREADS": str(args.threads)}
-                    done = subprocess.run(command, capture_output=True, text=True, env=environment)
-                    if done.returncode:
-                        sys.exit(done.stderr[-3000:])
-                    found.append(json.loads(done.stdout.splitlines()[-1]))
+            figures = figures_of(__file__, folder, args.rounds, args.threads)
             time_ratio = median(a["seconds"] / b["seconds"] for a, b in zip(*figures.values(), strict=True))
             a, b = (
                 {key: median(f[key] for f in figures[k]) for key in ("seconds", "peak_mib")} for k in ("ours", "bare")

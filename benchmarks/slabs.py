@@ -24,10 +24,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import resource
-import subprocess
-import sys
 import tempfile
 import time
 from pathlib import Path
@@ -36,6 +32,7 @@ from statistics import median
 import numpy as np
 import SimpleITK as sitk
 import torch
+from in_turn import figures_of, report
 from monai.bundle import ConfigWorkflow
 from torch.nn.functional import interpolate
 
@@ -108,24 +105,13 @@ def main() -> None:
     torch.set_num_threads(args.threads)
     with tempfile.TemporaryDirectory() as temporary:
         if args.one:
-            seconds = {"ours": ours, "bare": bare}[args.one[0]](Path(args.one[1]), Path(temporary) / "out")
-            peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-            print(json.dumps({"seconds": seconds, "peak_mib": peak}))
+            report({"ours": ours, "bare": bare}[args.one[0]](Path(args.one[1]), Path(temporary) / "out"))
             return
-        threads = {name: str(args.threads) for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS")}
-        threads["ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS"] = str(args.threads)
         print("| slices | ours, s | bare, s | ratio | ours, MiB | bare, MiB | ratio |\n|---|---|---|---|---|---|---|")
         for num_slices in args.slices:
             path = Path(temporary) / f"{num_slices}.mha"
             write_scan(path, num_slices)
-            figures: dict[str, list[dict[str, float]]] = {"ours": [], "bare": []}
-            for _ in range(args.rounds):
-                for kind, found in figures.items():
-                    command = [sys.executable, __file__, "--one", kind, str(path), "--threads", str(args.threads)]
-                    done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, **threads})
-                    if done.returncode:
-                        sys.exit(done.stderr[-3000:])
-                    found.append(json.loads(done.stdout.splitlines()[-1]))
+            figures = figures_of(__file__, path, args.rounds, args.threads)
             path.unlink()
             a, b = (
                 {key: median(f[key] for f in figures[k]) for key in ("seconds", "peak_mib")} for k in ("ours", "bare")

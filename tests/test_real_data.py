@@ -58,6 +58,19 @@ def short_training(bundle: str, folder: str, output_dir: Path, datalist: str) ->
     )
 
 
+def mean_iou_after_training(train: ConfigWorkflow) -> float:
+    """Run the training, in which every step is taken and the loss falls."""
+    trainer, evaluator = (train.parser.get_parsed_content(name) for name in ("train#trainer", "validate#evaluator"))
+    losses: list[float] = []
+    trainer.add_event_handler(
+        Events.ITERATION_COMPLETED, lambda engine: losses.append(float(engine.state.output["supervised_loss"]))
+    )
+    train.run()
+    assert trainer.state.optimizer_steps == 45 and trainer.state.skipped_steps == 0
+    assert sum(losses[-5:]) < 0.9 * sum(losses[:5])
+    return evaluator.state.metrics["mean_iou"]
+
+
 @chase
 def test_chase_split_is_that_of_the_folder():
     files = chase_db1_datalist(DATA / "chase_db1", num_labeled=2, seed=0)
@@ -79,15 +92,7 @@ def test_chase_loads_the_right_way_up_and_the_loss_falls(tmp_path):
     inside = green > green.mean()
     near = torch.nn.functional.max_pool2d(vessel[None, None].float(), 9, 1, 4)[0, 0].bool() & ~vessel
     assert green[vessel & inside].mean() < green[near & inside].mean()
-    trainer, evaluator = (train.parser.get_parsed_content(name) for name in ("train#trainer", "validate#evaluator"))
-    losses: list[float] = []
-    trainer.add_event_handler(
-        Events.ITERATION_COMPLETED, lambda engine: losses.append(float(engine.state.output["supervised_loss"]))
-    )
-    train.run()
-    assert trainer.state.optimizer_steps == 45 and trainer.state.skipped_steps == 0
-    assert sum(losses[-5:]) < 0.9 * sum(losses[:5])
-    assert evaluator.state.metrics["mean_iou"] > 0.5
+    assert mean_iou_after_training(train) > 0.5
 
 
 @chase
@@ -142,15 +147,7 @@ def test_ct_slices_load_and_the_loss_falls(tmp_path):
     ground_glass, consolidation = (scan[mask == index].float().median() for index in (1, 2))
     lung = scan[(mask == 0) & (scan < -700)].float().median()
     assert lung < -750 < ground_glass < consolidation < 200
-    trainer, evaluator = (train.parser.get_parsed_content(name) for name in ("train#trainer", "validate#evaluator"))
-    losses: list[float] = []
-    trainer.add_event_handler(
-        Events.ITERATION_COMPLETED, lambda engine: losses.append(float(engine.state.output["supervised_loss"]))
-    )
-    train.run()
-    assert trainer.state.optimizer_steps == 45 and trainer.state.skipped_steps == 0
-    assert sum(losses[-5:]) < 0.9 * sum(losses[:5])
-    assert evaluator.state.metrics["mean_iou"] > 0.2
+    assert mean_iou_after_training(train) > 0.2
 
 
 @covid19_ct

@@ -12,6 +12,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -41,6 +42,15 @@ def leave() -> None:
     distributed.destroy_process_group()
 
 
+def sufd(discriminator: nn.Module) -> dict[str, Any]:
+    return {
+        "discriminator": discriminator,
+        "discriminator_optimizer": torch.optim.Adam(discriminator.parameters(), 1e-3),
+        "feature_layer": "model.1.submodule",
+        "adversarial_weight": 0.1,
+    }
+
+
 def rank_main(rank: int, world_size: int, folder: Path, norm: str) -> None:
     join(rank, world_size, folder)
     network = DistributedDataParallel(make_network(norm=norm))
@@ -52,10 +62,7 @@ def rank_main(rank: int, world_size: int, folder: Path, norm: str) -> None:
     trainer = make_trainer(
         batches,
         network,
-        discriminator=discriminator,
-        discriminator_optimizer=torch.optim.Adam(discriminator.parameters(), 1e-3),
-        feature_layer="model.1.submodule",
-        adversarial_weight=0.1,
+        **sufd(discriminator),
         adversarial_interval=2,
         views=[View(mix=supmix(prob=0.5), augment=RandStrongIntensity(2), loss=WeightedCELoss())],
     )
@@ -91,10 +98,7 @@ def train_and_keep_gradients(batches: list[dict], wrap: type[nn.Module] | None) 
     trainer = make_trainer(
         batches,
         network,
-        discriminator=discriminator,
-        discriminator_optimizer=torch.optim.Adam(discriminator.parameters(), 1e-3),
-        feature_layer="model.1.submodule",
-        adversarial_weight=0.1,
+        **sufd(discriminator),
         views=[View(mix=supmix(), loss=WeightedCELoss())],
     )
     kept: list[torch.Tensor] = []
