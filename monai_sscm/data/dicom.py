@@ -27,7 +27,11 @@ _SERIES, _NUMBER, _KIND, _MODALITY = "0020|000e", "0020|0011", "0008|0008", "000
 _POSITION, _ORIENTATION, _ROWS, _COLUMNS = "0020|0032", "0020|0037", "0028|0010", "0028|0011"
 _PIXEL_SPACING, _THICKNESS = "0028|0030", "0018|0050"
 _INTERCEPT, _SLOPE, _BITS = "0028|1052", "0028|1053", "0028|0100"
-_UNCOMPRESSED = ("1.2.840.10008.1.2", "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.2")
+_IMPLICIT, _BIG_ENDIAN, _DEFLATED = "1.2.840.10008.1.2", "1.2.840.10008.1.2.2", "1.2.840.10008.1.2.1.99"
+_UNCOMPRESSED = (_IMPLICIT, "1.2.840.10008.1.2.1", _BIG_ENDIAN)
+_LONG_KINDS = (b"OB", b"OD", b"OF", b"OL", b"OV", b"OW", b"SQ", b"SV", b"UC", b"UN", b"UR", b"UT", b"UV")
+_SHORT_KINDS = (b"AE", b"AS", b"AT", b"CS", b"DA", b"DS", b"DT", b"FD", b"FL", b"IS", b"LO", b"LT", b"PN", b"SH")
+_SHORT_KINDS += (b"SL", b"SS", b"ST", b"TM", b"UI", b"UL", b"US")
 _JPEG = re.compile(r"1\.2\.840\.10008\.1\.2\.4\.([5-7]\d|80|81)")
 _logger = logging.getLogger(__name__)
 # of the distance between slices, by which one may be off its place
@@ -215,11 +219,54 @@ def read_header(path: Path) -> sitk.ImageFileReader:
             dimensions = re.search(rb"NDims\s*=\s*(\d+)", file.read(4096), re.IGNORECASE)
         if dimensions and int(dimensions[1]) > 10:  # ITK dies
             raise RuntimeError(f"it says that it has {int(dimensions[1])} dimensions")
+    elif is_dicom(path):
+        _check_elements(path.read_bytes(), _transfer_syntax(path))
     reader = sitk.ImageFileReader()
     reader.SetFileName(str(path))
     with quiet():
         reader.ReadImageInformation()
     return reader
+
+
+def _check_elements(content: bytes, syntax: str) -> None:
+    """
+    Refuse a file in which an element is longer than what is left of the file, or is followed by none: ITK would take
+    what comes for a length, and ask for that much memory.
+
+    Sequences and their items are walked into, so each element is met once, after the other; see DICOM PS3.5, section 7.
+    """
+    if content[128:132] != b"DICM" or syntax == _DEFLATED:
+        return
+    at, order, fragments = 132, "little", False
+    while at + 8 <= len(content):
+        in_meta = content[at : at + 2] == b"\x02\x00"
+        order = "big" if syntax == _BIG_ENDIAN and not in_meta else "little"
+        group, element = (int.from_bytes(content[at + i : at + i + 2], order) for i in (0, 2))
+        kind, size = content[at + 4 : at + 6], 4
+        if group == 0xFFFE:  # an item or the end of one
+            start = at + 4
+        elif syntax == _IMPLICIT and not in_meta:
+            kind, start = b"", at + 4
+        elif kind in _LONG_KINDS:
+            start = at + 8
+        elif kind in _SHORT_KINDS:
+            start, size = at + 6, 2
+        elif not any(content[at:]):
+            return  # filled up
+        else:
+            raise RuntimeError(f"there is no element at byte {at}, where there should be one")
+        length = int.from_bytes(content[start : start + size], order)  # type: ignore[arg-type]
+        endless = length == 0xFFFFFFFF
+        if not endless and start + size + length > len(content):
+            raise RuntimeError(
+                f"the element {group:04x},{element:04x} of {length} bytes is longer than what is left of the file"
+            )
+        if endless and kind == b"UN":
+            return  # within, elements have another form
+        # the images within a compressed one are items, too
+        fragments = ((group, element) == (0x7FE0, 0x0010) and endless) or (fragments and element == 0xE000)
+        into = endless or kind == b"SQ" or (group == 0xFFFE and not fragments)
+        at = start + size + (0 if into else length)
 
 
 def _check_file(path: Path, header: sitk.ImageFileReader) -> None:

@@ -13,10 +13,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from monai.data import get_track_meta, set_track_meta
+from monai.data import MetaTensor, get_track_meta, set_track_meta
 from monai.transforms import Compose
 
 __all__ = ["PlainCompose"]
@@ -54,6 +54,8 @@ class PlainCompose(Compose):
             input_: what the first transform takes.
             args, kwargs: what a ``Compose`` around this one hands on, which has no meaning here.
         """
+        if isinstance(input_, Mapping):
+            input_ = {k: v.as_tensor() if isinstance(v, MetaTensor) else v for k, v in input_.items()}
         before = get_track_meta()
         set_track_meta(False)
         try:

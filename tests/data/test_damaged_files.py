@@ -17,8 +17,10 @@ import gzip
 import json
 import os
 import random
+import resource
 import signal
 import struct
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -286,6 +288,60 @@ def test_dicom_images_that_are_not_as_their_tags_say(tmp_path, compressor):
             content = path.read_bytes()
             path.write_bytes(content[:at] + b"\xff\xff" + content[at + 2 :])
     assert assert_good_or_told_of_series(tmp_path / "series")
+
+
+@pytest.mark.parametrize("compressor", ["", "JPEG"])
+def test_dicom_lengths_beyond_the_end_of_the_file(tmp_path, compressor):
+    """Every byte of the header in turn, with its highest bit flipped: some are the highest of a length."""
+    paths = write_series(scan(), tmp_path / "series", compressor=compressor)
+    whole = paths[1].read_bytes()
+    before, start = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.perf_counter()
+    told = []
+    for place in range(132, whole.rfind(b"\xe0\x7f\x10\x00") + 12):
+        paths[1].write_bytes(whole[:place] + bytes([whole[place] ^ 0x80]) + whole[place + 1 :])
+        if assert_good_or_told_of_series(tmp_path / "series"):
+            told.append(place)
+    assert told
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 300_000  # kB; ITK would ask for 2 GB
+    assert time.perf_counter() - start < 0.05 * len(whole)  # s, 50 ms a file
+
+
+def test_what_is_odd_in_dicom_and_no_damage(tmp_path):
+    """Sequences with and without a length, unknown kinds: as they are met in files of scanners."""
+    paths = write_series(scan(), tmp_path / "series", compressor="JPEG")
+    intact = read_scan(tmp_path / "series")
+    item = b"\xfe\xff\x00\xe0"
+    inner = b"\x08\x00\x50\x11UI\x04\x001.2\x00"
+    for sequence in (
+        b"SQ\x00\x00" + struct.pack("<I", 8 + len(inner)) + item + struct.pack("<I", len(inner)) + inner,
+        b"SQ\x00\x00\xff\xff\xff\xff"
+        + item
+        + b"\xff\xff\xff\xff"
+        + inner
+        + b"\xfe\xff\x0d\xe0\x00\x00\x00\x00\xfe\xff\xdd\xe0\x00\x00\x00\x00",
+        b"UN\x00\x00" + struct.pack("<I", 6) + b"\xff" * 6,
+    ):
+        for path in paths:
+            whole = path.read_bytes()
+            at = whole.index(b"\x20\x00\x0d\x00UI")  # elements are in order: these come before
+            path.write_bytes(whole[:at] + b"\x18\x00\x01\xa0" + sequence + whole[at:])
+        assert np.array_equal(read_scan(tmp_path / "series"), intact)
+        paths = write_series(scan(), tmp_path / "series", compressor="JPEG")
+
+
+@pytest.mark.parametrize(("syntax", "order"), [("1.2.840.10008.1.2", "<"), ("1.2.840.10008.1.2.2", ">")])
+def test_elements_of_the_other_uncompressed_forms(syntax, order):
+    """Without kinds (implicit), and with the highest byte first; the header of the file is always as usual."""
+
+    def element(group, number, value, kind):
+        length = struct.pack(order + "I", len(value)) if order == "<" else kind + struct.pack(order + "H", len(value))
+        return struct.pack(order + "HH", group, number) + length + value
+
+    start = bytes(128) + b"DICM" + b"\x02\x00\x10\x00UI" + struct.pack("<H", len(syntax)) + syntax.encode()
+    rows = element(0x28, 0x10, struct.pack(order + "H", 24), b"US")
+    dicom._check_elements(start + rows + element(0x28, 0x11, b"\x00\x10", b"US"), syntax)
+    with pytest.raises(RuntimeError, match="0028,0011 of 2 bytes is longer than what is left"):
+        dicom._check_elements(start + rows + element(0x28, 0x11, b"\x00\x10", b"US")[:-1], syntax)
 
 
 @pytest.mark.parametrize("name", ["a.mha", "a.nrrd", "a.nii.gz", "a.png"])
