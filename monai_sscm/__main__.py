@@ -20,6 +20,7 @@ from monai_sscm.bundle import bundle_names, copy_bundle, find_bundle
 from monai_sscm.data import CHASE_DB1_URL, prepare_chase_db1, write_chest_phantoms, write_vessel_phantoms
 from monai_sscm.demo import demo
 from monai_sscm.errors import plain_errors
+from monai_sscm.study import METHODS, study
 
 
 def parser() -> argparse.ArgumentParser:
@@ -38,6 +39,21 @@ def parser() -> argparse.ArgumentParser:
     )
     p.add_argument("--output_dir", default="runs/demo", help="folder for the results")
     p.add_argument("--max_epochs", type=_positive, default=6, help="epochs of 50 steps for each method")
+
+    p = command("study", "compare methods fairly: train and score methods x labels x seeds; tables and a report")
+    p.add_argument("--bundle", default="chase_vessel_segmentation", choices=bundle_names())
+    p.add_argument("--dataset_dir", help="folder of the data set; else procedural images and few steps, as a trial")
+    p.add_argument("--output_dir", default="runs/study", help="folder for the results; the same again goes on there")
+    p.add_argument("--methods", nargs="+", metavar="METHOD", help=f"of {', '.join(METHODS)}; else all")
+    p.add_argument("--methods_file", help="YAML file with more methods: title, configs and values by name")
+    p.add_argument("--num_labeled", nargs="+", type=_positive, default=[2], metavar="N", help="label budgets")
+    p.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2], metavar="SEED")
+    p.add_argument("--part", choices=["val", "test"], default="test", help="images that are scored")
+    p.add_argument("--values", nargs="+", type=_pair, default=[], metavar="NAME=VALUE", help="of train.yaml, for all")
+    p.add_argument("--group_pattern", help="expression whose first group in an image's name says which patient it is")
+    p.add_argument("--reference", default="supmix_sufd", help="method that the others are compared with")
+    p.add_argument("--jobs", type=_positive, default=1, help="trainings at a time")
+    p.add_argument("--threads", type=_positive, default=1, help="threads of each")
 
     p = command("prepare", "bring a public data set into the folders that a bundle reads, and check it")
     p.add_argument("dataset", choices=["chase_db1"])
@@ -68,6 +84,13 @@ def _positive(text: str) -> int:
     return int(text)
 
 
+def _pair(text: str) -> tuple[str, str]:
+    name, equals, value = text.partition("=")
+    if not equals:
+        raise argparse.ArgumentTypeError(f"must be NAME=VALUE, got {text!r}")
+    return name, value
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """
     Run one of the commands.
@@ -79,6 +102,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     name = values.pop("command")
     if name == "demo":
         demo(**values)
+    elif name == "study":
+        values["values"] = dict(values["values"])
+        study(**values)
     elif name == "prepare":
         values.pop("dataset")
         print(prepare_chase_db1(**values))

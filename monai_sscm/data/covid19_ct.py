@@ -24,7 +24,7 @@ from monai_sscm.transforms import export_window
 
 from .ct_reader import CTReader, is_scan
 from .datalist import (
-    image_suffix,
+    image_name,
     in_natural_order,
     patients,
     read_split,
@@ -227,7 +227,7 @@ def _has_rare(item: dict[str, Any]) -> bool:
 
 def _add_groups(items: Sequence[dict[str, Any]], group_pattern: str | None, split: Any) -> None:
     """Add the scan or patient that each item is of."""
-    names = [Path(item["image"]).name.removesuffix(image_suffix(Path(item["image"]))) for item in items]
+    names = [image_name(item["image"]) for item in items]
     of_patient = patients(names, group_pattern, split)
     for name, item in zip(names, items, strict=True):
         of_scan = _SLICE.match(name) if PictureReader.are_pictures(item["image"]) and not group_pattern else None

@@ -218,6 +218,12 @@ def image_suffix(path: Path) -> str:
     return path.name[len(path.name) - length :]
 
 
+def image_name(path: str | Path, index: int | None = None) -> str:
+    """The name of an image without suffix, and of a slice of a stack with its index."""
+    name = Path(path).name.removesuffix(image_suffix(Path(path)))
+    return name if index is None else f"{name}_{index}"
+
+
 def in_natural_order(paths: Iterable[Path]) -> list[Path]:
     """Paths sorted so that 2 comes before 10."""
     return sorted(paths, key=lambda path: [int(t) if t.isdecimal() else t for t in re.split(r"(\d+)", str(path))])

@@ -60,9 +60,9 @@ class SemiSupervisedLoader:
         unlabeled_groups: the group of every unlabelled image, such as the scan that a slice is of. Then each order has
             one random image of every group, so that a scan of many slices counts no more than one of few. None: each
             image is a group of its own.
-        align_donors: whether a donor is cropped and flipped as the unlabelled image that it is pasted onto, for images
-            in which a place means the same, as in slices that are cropped to the lungs. Both data sets then need the
-            same random transforms, in copies of their own.
+        align_donors: whether a donor is cropped and flipped as the image that it is pasted onto, the unlabelled one or,
+            where there is none, the labelled one, for images in which a place means the same, as in slices that are
+            cropped to the lungs. Both data sets then need the same random transforms, in copies of their own.
         epoch_length: batches in an epoch. None: as many as it takes to see every image of the longest stream.
         num_workers: processes that load each stream; 0 loads in this one.
         seed: see above.
@@ -100,8 +100,12 @@ class SemiSupervisedLoader:
     ) -> None:
         if kwargs.get("persistent_workers"):
             raise ValueError("`persistent_workers` would keep random numbers from one epoch to the next: leave it out.")
-        if align_donors and (unlabeled_batch_size or batch_size) != (donor_batch_size or batch_size):
-            raise ValueError("With `align_donors` there must be as many donors in a batch as unlabelled images.")
+        receivers = batch_size if unlabeled is None else unlabeled_batch_size or batch_size
+        if align_donors and receivers != (donor_batch_size or batch_size):
+            raise ValueError(
+                "With `align_donors` there must be as many donors in a batch as unlabelled images, or, if "
+                "there are none, labelled ones."
+            )
         self.align_donors = align_donors
         self.seed = seed
         self.epoch = 0
@@ -168,7 +172,8 @@ class SemiSupervisedLoader:
         for stream, (prefix, loader) in enumerate(self.streams.items()):
             loader.sampler.seed = [self.seed, self.epoch, stream]  # type: ignore[attr-defined]
             # the same random transforms from the same seed crop and flip alike
-            like = "unlabeled_" if self.align_donors and prefix == "donor_" and "unlabeled_" in streams else prefix
+            receivers = "unlabeled_" if "unlabeled_" in streams else ""
+            like = receivers if self.align_donors and prefix == "donor_" else prefix
             of_transforms = [self.seed, self.epoch, streams.index(like), rank]
             own = int(np.random.SeedSequence(of_transforms).generate_state(1)[0])
             loader.generator.manual_seed(own)

@@ -13,6 +13,7 @@
 
 from __future__ import annotations
 
+import itertools
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
@@ -56,9 +57,9 @@ class SemiSupervisedTrainer(SupervisedTrainer):
 
     A step, see :py:meth:`_iteration`: the teacher, an exponential moving average of the student, labels the unlabelled
     images; every view mixes and augments them; labelled images and all views go through the student in one pass; the
-    losses add up to ``supervised + sum(weight * view) + adversarial_weight * adversarial``; the student steps, the
-    discriminator steps on the same features detached, and the teacher follows. Only the teacher (or the student) is
-    needed afterwards.
+    losses add up to ``supervised_weight * supervised + sum(weight * view) + adversarial_weight * adversarial``; the
+    student steps, the discriminator steps on the same features detached, and the teacher follows. Only the teacher (or
+    the student) is needed afterwards.
 
     Without views and discriminator this is supervised training with an exponential moving average.
 
@@ -80,7 +81,10 @@ class SemiSupervisedTrainer(SupervisedTrainer):
     Args:
         device, max_epochs, train_data_loader, network, optimizer, loss_function, epoch_length, non_blocking: as in
             :py:class:`monai.engines.SupervisedTrainer`. ``loss_function`` is that of the labelled batch.
-        views: views of the unlabelled batch; none for supervised training.
+        views: views of the unlabelled batch; none for supervised training. A view whose weight is 0 in an iteration is
+            left out of it.
+        supervised_weight: factor of the loss of the labelled batch: a number, or a callable of the iteration. 0 where
+            views alone bring what is labelled, as in BCP.
         teacher: the teacher, so that a configuration can name it elsewhere; made by
             :py:func:`monai_sscm.networks.make_teacher`. None: a copy of the network.
         teacher_decay: share of the teacher that stays at a step, in [0, 1).
@@ -167,6 +171,7 @@ class SemiSupervisedTrainer(SupervisedTrainer):
         epoch_length: int | None = None,
         non_blocking: bool = False,
         views: Sequence[View] = (),
+        supervised_weight: float | Callable[[int], float] = 1.0,
         teacher: nn.Module | None = None,
         teacher_decay: float = 0.99,
         teacher_warmup: bool = True,
@@ -218,6 +223,8 @@ class SemiSupervisedTrainer(SupervisedTrainer):
             raise ValueError(
                 "A discriminator cannot be combined with `compile`: layers of compiled networks are not tapped."
             )
+        if compile and any(view.perturb is not None for view in views):
+            raise ValueError("A view's `perturb` cannot be combined with `compile`: it would not reach the layers.")
         if teacher is not None and unwrap(teacher) is unwrap(network):
             raise ValueError(
                 "`teacher` is the network itself: it must be a copy, see monai_sscm.networks.make_teacher."
@@ -225,6 +232,7 @@ class SemiSupervisedTrainer(SupervisedTrainer):
 
         # set before the handlers are attached, which may look for them
         self.views = tuple(views)
+        self.supervised_weight = supervised_weight
         self.teacher = make_teacher(network) if teacher is None else teacher
         self.teacher_decay = teacher_decay
         self.teacher_warmup = teacher_warmup
@@ -372,28 +380,33 @@ class SemiSupervisedTrainer(SupervisedTrainer):
             self._fire(SemiSupervisedEvents.PSEUDO_LABEL_COMPLETED)
 
         # 2. every view mixes and augments them in its own way
-        engine.state.views = [self._see(view, batch) for view in self.views]
+        weights = {i: _at(view.weight, iteration) for i, view in enumerate(self.views)}
+        weights = {i: weight for i, weight in weights.items() if weight}
+        engine.state.views = [self._see(self.views[i], batch) for i in weights]
 
         with self._precision():
             # 3. labelled images and all views go through the student in one pass
             images = [batch[Keys.IMAGE], *(seen["image"] for seen in engine.state.views)]
-            pred = self.inferer(_concatenate(images), self.network)
+            rows = _rows(images)
+            with ExitStack() as perturbed:
+                for i, here in zip(weights, rows[1:], strict=True):
+                    if self.views[i].perturb is not None:
+                        perturbed.enter_context(self.views[i].perturb(self.network, here))
+                pred = self.inferer(_concatenate(images), self.network)
             features = None if self.feature_tap is None else self.feature_tap.read()
-            output["pred"] = _slice(pred, 0, num_labeled)
-            start = num_labeled
-            for seen in engine.state.views:
-                seen["pred"] = _slice(pred, start, start + len(seen["image"]))
-                start += len(seen["image"])
+            output["pred"] = _slice(pred, rows[0])
+            for seen, here in zip(engine.state.views, rows[1:], strict=True):
+                seen["pred"] = _slice(pred, here)
             engine.fire_event(IterationEvents.FORWARD_COMPLETED)
 
             # 4. the losses
             supervised = self.loss_function(output["pred"], batch[Keys.LABEL]).mean()
             unsupervised = torch.zeros_like(supervised)
-            for i, (view, seen) in enumerate(zip(self.views, engine.state.views, strict=True)):
-                loss = view.loss(seen["pred"], seen["target"], seen["weight"]).mean()  # type: ignore[misc]
+            for (i, weight), seen in zip(weights.items(), engine.state.views, strict=True):
+                loss = self.views[i].loss(seen["pred"], seen["target"], seen["weight"]).mean()  # type: ignore[misc]
                 output[f"view_{i}_loss"] = loss.detach()
-                unsupervised = unsupervised + _at(view.weight, iteration) * loss
-            total = supervised + unsupervised
+                unsupervised = unsupervised + weight * loss
+            total = _at(self.supervised_weight, iteration) * supervised + unsupervised
             output[Keys.SUPERVISED_LOSS] = supervised.detach()
             output[Keys.UNSUPERVISED_LOSS] = unsupervised.detach()
 
@@ -636,11 +649,15 @@ def _concatenate(images: list[torch.Tensor]) -> torch.Tensor:
     return images[0] if len(images) == 1 else torch.cat([image.to(images[0].dtype) for image in images])
 
 
-def _slice(pred: Any, start: int, stop: int) -> Any:
+def _rows(images: list[torch.Tensor]) -> list[slice]:
+    """Where each is when all are put one behind the other."""
+    ends = itertools.accumulate(len(image) for image in images)
+    return [slice(end - len(image), end) for image, end in zip(images, ends, strict=True)]
+
+
+def _slice(pred: Any, rows: slice) -> Any:
     """Samples of a prediction: a tensor, or a list of them as networks with deep supervision give."""
-    if isinstance(pred, torch.Tensor):
-        return pred[start:stop]
-    return [_slice(p, start, stop) for p in pred]
+    return pred[rows] if isinstance(pred, torch.Tensor) else [_slice(p, rows) for p in pred]
 
 
 def _detach(pred: Any) -> Any:

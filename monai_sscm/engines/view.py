@@ -15,7 +15,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
+
+from torch import nn
 
 from .keys import SemiSupervisedKeys as Keys
 
@@ -36,11 +39,14 @@ class View:
             what was pasted is known to handlers. None: the unlabelled image with the teacher's target as they are.
         augment: strong augmentation of the image, batch in, batch out, that moves no pixel, such as
             :py:class:`monai_sscm.transforms.RandStrongIntensity`. None: none.
+        perturb: perturbation of the student's features, such as :py:class:`monai_sscm.networks.FeatureDropout`: called
+            with the network and the rows of the batch that are this view, it returns a context in which they are
+            perturbed. None: none.
         target: without a mix, what the prediction is compared with: ``"pseudo_label"``, class indices, or
             ``"pseudo_prob"``, the teacher's probabilities.
         loss: called with prediction (logits), target and weight; a loss of :py:mod:`monai_sscm.losses`.
         weight: factor of the loss: a number, or a callable that is given the iteration (from 1) and returns one,
-            such as :py:class:`Ramp`.
+            such as :py:class:`Ramp`. In iterations where it is 0 the view is not computed.
 
     Raises:
         ValueError: when ``loss`` is missing or ``target`` is unknown.
@@ -55,6 +61,7 @@ class View:
 
     mix: Callable | None = None
     augment: Callable | None = None
+    perturb: Callable[[nn.Module, slice], AbstractContextManager] | None = None
     target: str = Keys.PSEUDO_LABEL.value
     loss: Callable | None = None
     weight: float | Callable[[int], float] = 1.0

@@ -13,7 +13,8 @@ from __future__ import annotations
 
 from .checkpoint import CheckpointHandler, check_writable, save_checkpoint
 from .discriminator import DiscriminatorStats
-from .metrics import dice_per_class, hausdorff_metrics, iou_per_class, segmentation_metrics
+from .image_scores import ImageScores
+from .metrics import confusion_matrix, dice_per_class, hausdorff_metrics, iou_per_class, segmentation_metrics
 from .overlay import OverlayHandler, overlay
 from .predictions import PredictionSaver
 from .pseudo_labels import PseudoLabelStats, pseudo_label_stats
@@ -23,11 +24,13 @@ from .scans import ScanSaver, findings
 __all__ = [
     "CheckpointHandler",
     "DiscriminatorStats",
+    "ImageScores",
     "OverlayHandler",
     "PredictionSaver",
     "PseudoLabelStats",
     "ScanSaver",
     "check_writable",
+    "confusion_matrix",
     "dice_per_class",
     "findings",
     "hausdorff_metrics",

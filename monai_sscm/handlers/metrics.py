@@ -22,7 +22,30 @@ from ignite.metrics import ConfusionMatrix, Metric, MetricsLambda
 from ignite.metrics.metric import reinit__is_reduced, sync_all_reduce
 from monai.metrics import compute_hausdorff_distance
 
-__all__ = ["dice_per_class", "hausdorff_metrics", "iou_per_class", "segmentation_metrics"]
+__all__ = ["confusion_matrix", "dice_per_class", "hausdorff_metrics", "iou_per_class", "segmentation_metrics"]
+
+
+def confusion_matrix(label: torch.Tensor, pred: torch.Tensor, num_classes: int) -> torch.Tensor:
+    """
+    Number of pixels of every class that are predicted as every class.
+
+    Args:
+        label: the truth's class indices, int64.
+        pred: the prediction's, of the same shape.
+        num_classes: number of classes with the background.
+
+    Returns:
+        ``(C, C)``, truth in rows, prediction in columns.
+
+    Example:
+        >>> import torch
+        >>> from monai_sscm.handlers import confusion_matrix
+        >>> confusion_matrix(torch.tensor([0, 0, 1, 1]), torch.tensor([0, 1, 1, 1]), num_classes=2)
+        tensor([[1, 1],
+                [0, 2]])
+    """
+    pairs = label.flatten() * num_classes + pred.flatten()
+    return torch.bincount(pairs, minlength=num_classes**2).reshape(num_classes, num_classes)
 
 
 def iou_per_class(matrix: torch.Tensor) -> torch.Tensor:
@@ -164,8 +187,7 @@ class _IndexConfusionMatrix(ConfusionMatrix):
             super().update((pred, label))
             return
         self._num_examples += len(pred)
-        pairs = label.flatten().long() * self.num_classes + pred.flatten().long()
-        counts = torch.bincount(pairs, minlength=self.num_classes**2).reshape(self.num_classes, self.num_classes)
+        counts = confusion_matrix(label.long(), pred.long(), self.num_classes)
         self.confusion_matrix += counts.to(self.confusion_matrix)
 
 

@@ -12,12 +12,13 @@
 from __future__ import annotations
 
 from .adversarial import adversarial_loss, discriminator_loss
-from .weighted import WeightedCELoss, WeightedDeepSupervisionLoss, WeightedDiceCELoss, WeightedMSELoss
+from .weighted import WeightedCELoss, WeightedDeepSupervisionLoss, WeightedDiceCELoss, WeightedDiceLoss, WeightedMSELoss
 
 __all__ = [
     "WeightedCELoss",
     "WeightedDeepSupervisionLoss",
     "WeightedDiceCELoss",
+    "WeightedDiceLoss",
     "WeightedMSELoss",
     "adversarial_loss",
     "discriminator_loss",

@@ -26,7 +26,7 @@ from monai.networks import one_hot
 from torch import nn
 from torch.nn.functional import cross_entropy, interpolate
 
-__all__ = ["WeightedCELoss", "WeightedDeepSupervisionLoss", "WeightedDiceCELoss", "WeightedMSELoss"]
+__all__ = ["WeightedCELoss", "WeightedDeepSupervisionLoss", "WeightedDiceCELoss", "WeightedDiceLoss", "WeightedMSELoss"]
 
 
 class _WeightedLoss(nn.Module):
@@ -84,32 +84,33 @@ class WeightedCELoss(_WeightedLoss):
         return loss.mean() if weight is None else (loss * weight[:, 0]).mean()
 
 
-class WeightedDiceCELoss(WeightedCELoss):
+class WeightedDiceLoss(_WeightedLoss):
     """
-    Soft Dice loss in which every pixel counts by its weight, plus :py:class:`WeightedCELoss`.
+    Soft Dice loss in which every pixel counts by its weight.
 
-    With probabilities p, one-hot target y and weights w, the Dice loss of a class is
-    :math:`1 - (2 \\sum w p y + s) / (\\sum w p + \\sum w y + s)`, summed over the batch, averaged over the classes and
-    multiplied by the mean weight.
+    With probabilities p, one-hot target y and weights w, the loss of a class is
+    :math:`1 - (2 \\sum w p y + s) / (\\sum w p + \\sum w y + s)`, summed over the batch and averaged over the classes.
+    It does not get smaller where all weights do; without any weight it is 0.
 
     Args:
-        include_background: whether class 0 counts in the Dice loss.
+        include_background: whether class 0 counts.
         smooth: the s above; an empty class that is predicted empty has loss 0.
         ignore_index: target value that does not count.
 
     Example:
         >>> import torch
-        >>> from monai_sscm.losses import WeightedDiceCELoss
+        >>> from monai_sscm.losses import WeightedDiceLoss
         >>> target = torch.randint(0, 3, (2, 1, 8, 8))
         >>> pred = 100.0 * torch.nn.functional.one_hot(target[:, 0], 3).movedim(-1, 1)
-        >>> round(float(WeightedDiceCELoss()(pred, target, torch.ones(2, 1, 8, 8))), 4)
+        >>> round(float(WeightedDiceLoss()(pred, target, torch.ones(2, 1, 8, 8))), 4)
         0.0
     """
 
     def __init__(self, include_background: bool = True, smooth: float = 1e-5, ignore_index: int = -100) -> None:
-        super().__init__(ignore_index)
+        super().__init__()
         self.include_background = include_background
         self.smooth = smooth
+        self.ignore_index = ignore_index
 
     def forward(self, pred: torch.Tensor, target: torch.Tensor, weight: torch.Tensor | None = None) -> torch.Tensor:
         """
@@ -127,8 +128,42 @@ class WeightedDiceCELoss(WeightedCELoss):
         overlap = (w * prob * truth).sum(axes)
         total = (w * prob).sum(axes) + (w * truth).sum(axes)
         dice = 1 - (2 * overlap + self.smooth) / (total + self.smooth)
-        dice = dice if self.include_background else dice[1:]
-        return dice.mean() * w.mean() + super().forward(pred, target, weight)
+        return (dice if self.include_background else dice[1:]).mean()
+
+
+class WeightedDiceCELoss(_WeightedLoss):
+    """
+    :py:class:`WeightedDiceLoss`, times the mean weight, plus :py:class:`WeightedCELoss`.
+
+    Args:
+        include_background: whether class 0 counts in the Dice loss.
+        smooth: of the Dice loss.
+        ignore_index: target value that does not count.
+
+    Example:
+        >>> import torch
+        >>> from monai_sscm.losses import WeightedDiceCELoss
+        >>> target = torch.randint(0, 3, (2, 1, 8, 8))
+        >>> pred = 100.0 * torch.nn.functional.one_hot(target[:, 0], 3).movedim(-1, 1)
+        >>> round(float(WeightedDiceCELoss()(pred, target, torch.ones(2, 1, 8, 8))), 4)
+        0.0
+    """
+
+    def __init__(self, include_background: bool = True, smooth: float = 1e-5, ignore_index: int = -100) -> None:
+        super().__init__()
+        self.dice = WeightedDiceLoss(include_background, smooth, ignore_index)
+        self.cross_entropy = WeightedCELoss(ignore_index)
+
+    def forward(self, pred: torch.Tensor, target: torch.Tensor, weight: torch.Tensor | None = None) -> torch.Tensor:
+        """
+        Args:
+            pred: logits ``(B, C, *spatial)``.
+            target: class indices ``(B, 1, *spatial)``, or one-hot ``(B, C, *spatial)``.
+            weight: weight of every pixel ``(B, 1, *spatial)``; None weighs all alike.
+        """
+        counted = (self._index(pred, target, weight) != self.cross_entropy.ignore_index).float()
+        share = counted.mean() if weight is None else (counted[:, None] * weight.float()).mean()
+        return share * self.dice(pred, target, weight) + self.cross_entropy(pred, target, weight)
 
 
 class WeightedMSELoss(_WeightedLoss):

@@ -12,12 +12,13 @@
 from __future__ import annotations
 
 from .discriminator import FeatureDiscriminator
-from .features import FeatureTap
+from .features import FeatureDropout, FeatureTap
 from .teacher import make_teacher, unwrap, update_teacher
 from .weights import load_checkpoint, load_weights
 
 __all__ = [
     "FeatureDiscriminator",
+    "FeatureDropout",
     "FeatureTap",
     "load_checkpoint",
     "load_weights",

@@ -9,19 +9,30 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""The output of a named layer, without touching the network."""
+"""The output of named layers, read or perturbed without touching the network."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from types import TracebackType
 from typing import Any
 
 import torch
+from monai.networks.layers.simplelayers import SkipConnection
 from torch import nn
+from torch.nn.functional import dropout
 
 from .teacher import unwrap
 
-__all__ = ["FeatureTap"]
+__all__ = ["FeatureDropout", "FeatureTap"]
+
+
+def _layer(network: nn.Module, name: str) -> nn.Module:
+    layers = {other: module for other, module in network.named_modules() if other}
+    if name not in layers:
+        raise ValueError(f"{type(network).__name__} has no layer {name!r}. Its layers are: {', '.join(layers)}.")
+    return layers[name]
 
 
 class _LayerReached(Exception):
@@ -59,12 +70,7 @@ class FeatureTap:
     def __init__(self, network: nn.Module, layer: str) -> None:
         self.network = unwrap(network)
         self.layer = layer
-        layers = {name: module for name, module in self.network.named_modules() if name}
-        if layer not in layers:
-            raise ValueError(
-                f"{type(self.network).__name__} has no layer {layer!r}. Its layers are: {', '.join(layers)}."
-            )
-        self.module = layers[layer]
+        self.module = _layer(self.network, layer)
         self._outputs: list[Any] = []
         self._stop = False
         self._handle: torch.utils.hooks.RemovableHandle | None = None
@@ -110,3 +116,62 @@ class FeatureTap:
         finally:
             self._stop = False
         return self.read()
+
+
+class FeatureDropout:
+    """
+    Sets whole channels of named layers' outputs to zero, in some rows of a batch: the feature perturbation of UniMatch.
+
+    The channels are drawn for every sample and layer; those that are left are scaled by ``1 / (1 - prob)``. Of a skip
+    connection of MONAI's ``UNet``, which concatenates the encoder's features and what comes from below, the encoder's
+    are dropped, so that the decoder sees them perturbed and the encoder does not.
+
+    Yang et al., "Revisiting weak-to-strong consistency in semi-supervised semantic segmentation", CVPR 2023.
+
+    Args:
+        layers: names of the layers, as in ``network.named_modules()``; each gives one tensor.
+        prob: probability of a channel to be dropped, in [0, 1).
+
+    Raises:
+        ValueError: when ``prob`` is not as described; and when it is used, where the network has no such layer.
+
+    Example:
+        >>> import torch
+        >>> from torch import nn
+        >>> from monai_sscm.networks import FeatureDropout
+        >>> network = nn.Sequential(nn.Conv2d(1, 8, 1), nn.Conv2d(8, 2, 1))
+        >>> image = torch.rand(4, 1, 16, 16)
+        >>> whole = network(image)
+        >>> with FeatureDropout(layers=["0"])(network, slice(2, 4)):
+        ...     perturbed = network(image)
+        >>> torch.equal(perturbed[:2], whole[:2]), torch.equal(perturbed[2:], whole[2:])
+        (True, False)
+    """
+
+    def __init__(self, layers: Sequence[str], prob: float = 0.5) -> None:
+        if not 0 <= prob < 1:
+            raise ValueError(f"`prob` must lie in [0, 1), got {prob!r}.")
+        self.layers = tuple(layers)
+        self.prob = prob
+
+    @contextmanager
+    def __call__(self, network: nn.Module, rows: slice) -> Iterator[None]:
+        """
+        Args:
+            network: network with the layers.
+            rows: the samples of the batch that are perturbed while the ``with`` block lasts.
+        """
+
+        def drop(module: nn.Module, args: Any, output: torch.Tensor) -> torch.Tensor:
+            channels = args[0].shape[1] if isinstance(module, SkipConnection) else output.shape[1]
+            keep = torch.ones(output.shape[:2], dtype=output.dtype, device=output.device)
+            keep[rows, :channels] = dropout(keep[rows, :channels], self.prob)
+            return output * keep.view(*keep.shape, *(1,) * (output.ndim - 2))
+
+        modules = [_layer(unwrap(network), name) for name in self.layers]
+        handles = [module.register_forward_hook(drop) for module in modules]
+        try:
+            yield
+        finally:
+            for handle in handles:
+                handle.remove()

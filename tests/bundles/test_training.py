@@ -20,6 +20,7 @@ import yaml
 from monai.bundle import ConfigWorkflow
 
 from monai_sscm.data import SemiSupervisedLoader, write_chest_phantoms, write_vessel_phantoms
+from monai_sscm.handlers import iou_per_class
 
 BUNDLES = Path(__file__).parents[2] / "bundles"
 CONFIGS = BUNDLES / "chase_vessel_segmentation" / "configs"
@@ -32,7 +33,17 @@ CLASSES = {
     "chase_vessel_segmentation": ["background", "vessel"],
     "covid19_ct_segmentation": ["background", "ground-glass", "consolidation"],
 }
-METHODS = ["supervised", "supervised_augmented", "mean_teacher", "cutmix", "classmix", "supmix", "supmix_sufd"]
+#: number of views
+METHODS = {
+    "supervised": 0,
+    "supervised_augmented": 1,
+    "supmix_labeled": 1,
+    "mean_teacher": 1,
+    "cutmix": 1,
+    "classmix": 1,
+}
+METHODS |= {"fixmatch": 1, "unimatch": 3, "bcp": 3, "supmix": 1, "supmix_sufd": 1}
+NO_UNLABELED = ("supervised", "supervised_augmented", "supmix_labeled")
 
 
 @pytest.fixture(scope="module")
@@ -75,10 +86,9 @@ def test_every_method_trains_and_is_evaluated(phantoms, tmp_path, method, bundle
     trainer, evaluator = (train.parser.get_parsed_content(name) for name in ("train#trainer", "validate#evaluator"))
     assert train.parser.get_parsed_content("method") == method
     assert trainer.state.iteration == trainer.state.optimizer_steps == 8
-    assert len(trainer.views) == (method != "supervised")
+    assert len(trainer.views) == METHODS[method]
     assert (trainer.discriminator is not None) == (method == "supmix_sufd")
-    uses_unlabeled = not method.startswith("supervised")
-    assert bool(trainer.state.pseudo) == uses_unlabeled
+    assert bool(trainer.state.pseudo) == (method not in NO_UNLABELED)
     assert isinstance(trainer.data_loader, SemiSupervisedLoader)
     assert evaluator.network is trainer.teacher
     saved = torch.load(tmp_path / "last.pt", weights_only=True)
@@ -100,6 +110,12 @@ def test_every_method_trains_and_is_evaluated(phantoms, tmp_path, method, bundle
         assert set(scores) == wanted
         ious = [scores[f"iou_{name}"] for name in classes]
         assert scores["mean_iou"] == pytest.approx(sum(ious) / len(ious))
+        # the images' confusion matrices add up to the data set's
+        with open(tmp_path / "evaluation_test_teacher" / "images.csv") as file:
+            rows = list(csv.DictReader(file))
+        assert len(rows) == 1
+        matrix = torch.tensor([[sum(int(r[f"{a}_as_{b}"]) for r in rows) for b in classes] for a in classes])
+        assert iou_per_class(matrix).tolist() == pytest.approx(ious, abs=1e-6, nan_ok=True)
 
 
 @pytest.mark.parametrize("bundle", SMALL)
@@ -118,5 +134,5 @@ def test_configs_name_public_classes_and_overrides_are_short():
         text = path.read_text()
         yaml.safe_load(text)
         if path.stem in METHODS:
-            assert len(text.splitlines()) <= 15, path
+            assert len(text.splitlines()) <= (15 if METHODS[path.stem] < 2 else 60), path
             assert yaml.safe_load(text)["method"] == path.stem

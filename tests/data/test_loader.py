@@ -208,6 +208,16 @@ def test_donors_are_cropped_where_their_receivers_are(num_workers, align):
         same_image += (receiver // 100 == donor // 100).tolist()
     assert all(same_place) == align
     assert not all(same_image)
+    # without unlabelled images, those that they are pasted onto are the labelled ones
+    supervised = SemiSupervisedLoader(
+        make_dataset(3, crop=True),
+        donor=make_dataset(3, crop=True),
+        align_donors=align,
+        epoch_length=6,
+        num_workers=num_workers,
+    )
+    places = [[batch[f"{key}image"][:, 0, 0, 0].long() % 100 for key in ("", "donor_")] for batch in supervised]
+    assert all(torch.equal(receiver, donor) for receiver, donor in places) == align
     with pytest.raises(ValueError, match="there must be as many donors in a batch as unlabelled images"):
         SemiSupervisedLoader(
             make_dataset(3), make_dataset(5, label=False), make_dataset(3), align_donors=True, donor_batch_size=2

@@ -28,7 +28,7 @@ from torch import nn
 from monai_sscm.data import SemiSupervisedLoader
 from monai_sscm.engines import Ramp, SemiSupervisedEvents, SemiSupervisedTrainer, View
 from monai_sscm.losses import WeightedCELoss, WeightedDeepSupervisionLoss, WeightedDiceCELoss, WeightedMSELoss
-from monai_sscm.networks import FeatureDiscriminator, make_teacher
+from monai_sscm.networks import FeatureDiscriminator, FeatureDropout, make_teacher
 from monai_sscm.transforms import ClassMixd, CutMixSegd, RandStrongIntensity, SupervisedClassMixd
 
 KEYS = ("unlabeled_image", "pseudo_label", "pseudo_weight")
@@ -481,6 +481,59 @@ def test_methods_are_reproducible_and_seeded_by_epoch(make_view):
     assert_same(a, b)
     assert differ(a, c)
     assert not torch.equal(images[0], images[3])  # another epoch, another draw
+
+
+def test_a_view_of_weight_zero_is_left_out():
+    """BCP's first stage: one view, then two others, without a supervised loss of its own."""
+    views = [
+        View(loss=WeightedCELoss(), weight=lambda t: float(t <= 2)),
+        View(mix=supmix(), loss=WeightedCELoss(), weight=lambda t: 0.5 * (t > 2)),
+        View(mix=supmix(), augment=RandStrongIntensity(2), loss=WeightedCELoss(), weight=lambda t: float(t > 2)),
+    ]
+    trainer = make_trainer(make_batches(4), views=views, supervised_weight=0.0)
+    seen, passes = [], []
+
+    def look(engine) -> None:
+        output = engine.state.output
+        seen.append(([key for key in output if key.startswith("view")], len(engine.state.views)))
+        of_views = 0.5 * output["view_1_loss"] + output["view_2_loss"] if len(seen) > 2 else output["view_0_loss"]
+        torch.testing.assert_close(output["loss"], of_views)
+        torch.testing.assert_close(output["unsupervised_loss"], of_views)
+        assert output["supervised_loss"] > 0
+
+    trainer.network.register_forward_hook(lambda module, args, out: passes.append(len(args[0])))
+    trainer.add_event_handler(Events.ITERATION_COMPLETED, look)
+    trainer.run()
+    assert seen == [(["view_0_loss"], 1)] * 2 + [(["view_1_loss", "view_2_loss"], 2)] * 2
+    assert passes == [4, 4, 6, 6]  # two labelled images, and two of each view
+
+
+def test_supervised_weight_scales_the_supervised_loss_alone():
+    losses = []
+    for weight in (1.0, 0.25, lambda t: 0.25 * t):
+        trainer = make_trainer(make_batches(1), views=[View(mix=supmix(), loss=WeightedCELoss())])
+        trainer.supervised_weight = weight
+        trainer.run()
+        output = trainer.state.output
+        losses.append([float(output[key]) for key in ("loss", "supervised_loss", "unsupervised_loss")])
+    assert losses[0][0] == pytest.approx(losses[0][1] + losses[0][2])
+    assert losses[1][0] == pytest.approx(0.25 * losses[0][1] + losses[0][2]) and losses[1] == losses[2]
+
+
+def test_features_of_one_view_are_perturbed():
+    """UniMatch's third view: the same images with and without dropped channels, in one pass."""
+    perturb = FeatureDropout(["model.0", "model.1.submodule"])
+    views = [View(loss=WeightedCELoss()), View(perturb=perturb, loss=WeightedCELoss())]
+    trainer = make_trainer(make_batches(1), views=views)
+    before = copy.deepcopy(trainer.network)
+    trainer.run()
+    plain, perturbed = (seen["pred"] for seen in trainer.state.views)
+    assert torch.equal(trainer.state.views[0]["image"], trainer.state.views[1]["image"])
+    torch.testing.assert_close(plain, before(make_batch(0)["unlabeled_image"]))
+    assert not torch.allclose(plain, perturbed, atol=1e-3)
+    assert not any(module._forward_hooks for module in trainer.network.modules())
+    with pytest.raises(ValueError, match="perturb"):
+        make_trainer(make_batches(1), views=views, compile=True)
 
 
 def test_resume_from_the_trainer_s_state():

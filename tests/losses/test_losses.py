@@ -22,6 +22,7 @@ from monai_sscm.losses import (
     WeightedCELoss,
     WeightedDeepSupervisionLoss,
     WeightedDiceCELoss,
+    WeightedDiceLoss,
     WeightedMSELoss,
     adversarial_loss,
     discriminator_loss,
@@ -79,12 +80,16 @@ def test_dice_with_weights_a_second_way():
     ]
     ce = float(WeightedCELoss()(pred, target, weight))
     assert float(WeightedDiceCELoss()(pred, target, weight)) == pytest.approx(np.mean(dice) * w.mean() + ce, rel=1e-4)
+    assert float(WeightedDiceLoss()(pred, target, weight)) == pytest.approx(np.mean(dice), rel=1e-4)
+    assert float(WeightedDiceLoss()(pred, target, 0.1 * weight)) == pytest.approx(np.mean(dice), rel=1e-3)
     assert float(WeightedDiceCELoss(include_background=False)(pred, target, weight)) == pytest.approx(
         np.mean(dice[1:]) * w.mean() + ce, rel=1e-4
     )
 
 
-@pytest.mark.parametrize("loss", [WeightedCELoss(), WeightedDiceCELoss(), WeightedMSELoss(use_weight=True)])
+@pytest.mark.parametrize(
+    "loss", [WeightedCELoss(), WeightedDiceLoss(), WeightedDiceCELoss(), WeightedMSELoss(use_weight=True)]
+)
 def test_weight_zero_means_no_gradient(loss):
     pred, target, weight = make((6, 5))
     weight[:, :, :3] = 0
@@ -94,7 +99,9 @@ def test_weight_zero_means_no_gradient(loss):
     assert float(loss(pred, target, torch.zeros_like(weight))) == 0
 
 
-@pytest.mark.parametrize("loss", [WeightedCELoss(ignore_index=2), WeightedDiceCELoss(ignore_index=2)])
+@pytest.mark.parametrize(
+    "loss", [cls(ignore_index=2) for cls in (WeightedCELoss, WeightedDiceLoss, WeightedDiceCELoss)]
+)
 def test_ignored_pixels_have_no_gradient(loss):
     pred, target, weight = make((6, 5))
     pred.requires_grad_()

@@ -16,7 +16,7 @@ import torch
 from monai.networks.nets import UNet
 from torch import nn
 
-from monai_sscm.networks import FeatureDiscriminator, FeatureTap
+from monai_sscm.networks import FeatureDiscriminator, FeatureDropout, FeatureTap
 
 
 def make_unet(spatial_dims: int) -> nn.Module:
@@ -102,3 +102,40 @@ def test_discriminator_takes_any_size(spatial_dims, size):
     torch.testing.assert_close(discriminator(x[1:2]), logits[1:2])
     with pytest.raises(ValueError, match="in_channels=4"):
         discriminator(x[:, :4])
+
+
+@pytest.mark.parametrize("spatial_dims", [2, 3])
+def test_channels_are_dropped_in_the_rows_alone(spatial_dims):
+    """Of a skip connection the encoder's half; the share that is dropped, and the scale of what is left."""
+    network = make_unet(spatial_dims)
+    layers = ["model.1", "model.1.submodule.1.submodule"]  # a skip connection, and the bottom
+    modules = dict(network.named_modules())
+    seen: dict[str, list[torch.Tensor]] = {name: [] for name in layers}
+    inputs: list[torch.Tensor] = []
+    image = torch.rand(12, 1, *(16,) * spatial_dims)
+    torch.manual_seed(0)
+    with torch.no_grad(), FeatureDropout(layers, prob=0.5)(network, slice(4, 12)):
+        # after the perturbation, which came first
+        hooks = [modules[n].register_forward_hook(lambda m, a, o, n=n: seen[n].append(o)) for n in layers]
+        hooks.append(modules["model.1"].register_forward_pre_hook(lambda m, a: inputs.append(a[0])))
+        network(image)
+        for hook in hooks:
+            hook.remove()
+    assert not any(module._forward_hooks for module in modules.values())
+    skip, width = seen["model.1"][0], inputs[0].shape[1]
+    ratio = (skip[:, :width] / inputs[0]).flatten(2)
+    assert torch.equal(skip[:4, :width], inputs[0][:4])  # rows of other views
+    kept = ratio[4:].amax(-1) > 1.5
+    assert 0.2 < kept.float().mean() < 0.8
+    torch.testing.assert_close(ratio[4:][kept], torch.full_like(ratio[4:][kept], 2.0))
+    assert (skip[4:, :width][~kept] == 0).all()
+    assert (skip[4:, width:].flatten(2).abs().sum(-1) > 0).all()  # what comes from below is whole
+    bottom = (seen[layers[1]][0].flatten(2) == 0).all(-1)
+    assert not bottom[:4].any() and 0.2 < bottom[4:].float().mean() < 0.8
+
+
+def test_dropout_refuses_what_it_cannot_do():
+    with pytest.raises(ValueError, match="prob"):
+        FeatureDropout(["model.1"], prob=1.0)
+    with pytest.raises(ValueError, match="has no layer 'decoder'"), FeatureDropout(["decoder"])(make_unet(2), slice(1)):
+        pass

@@ -289,6 +289,47 @@ def test_cut_mix_box(spatial_dims, spatial, area):
         assert np.std(shares) < 0.03 if isinstance(area, float) else np.std(shares) > 0.05
 
 
+@pytest.mark.parametrize(("spatial_dims", "spatial"), [(2, (90, 60)), (3, (30, 24, 36))])
+@pytest.mark.parametrize("max_aspect", [1.0, 2.0, 3.3])
+def test_cut_mix_box_is_no_longer_than_it_may_be(spatial_dims, spatial, max_aspect):
+    mix = CutMixSeg(spatial_dims, area=4 / 9, max_aspect=max_aspect).set_random_state(0)
+    aspects = []
+    for mask in torch.cat([mix((torch.zeros(16, 1, *spatial),))[1] for _ in range(6)]):
+        where = mask[0].nonzero()
+        sides = (where.max(0).values + 1 - where.min(0).values) / torch.tensor(spatial)
+        assert sides.prod() == pytest.approx(4 / 9, abs=0.08)
+        aspects.append(float(sides.max() / sides.min()))
+    # sides are rounded to pixels; no side is longer than the image's
+    most = min(max_aspect, 9 / 4)
+    assert max(aspects) < most * 1.12
+    if max_aspect > 1:
+        assert max(aspects) > 1 + 0.6 * (most - 1) and np.mean(aspects) < 0.9 * most
+
+
+@pytest.mark.parametrize("donors", [4, 3])
+def test_cut_mix_from_labelled_donors(donors):
+    """BCP: receiver i takes donor i, or i mod their number; a None stands for 1."""
+    batch = make_batch((9, 8), donors=donors)
+    keys, donor_keys = KEYS, ("image", "label", None)
+    mix = CutMixSegd(keys, 2, output_keys=OUT, mask_key="mask", donor_keys=donor_keys, max_aspect=1.0)
+    out = mix.set_random_state(0)(batch)
+    mask = out["mask"]
+    assert 0.3 < mask.float().mean() < 0.7
+    for key, donor_key, output_key in zip(keys, donor_keys, OUT, strict=True):
+        for i in range(4):
+            donor = 1.0 if donor_key is None else batch[donor_key][i % donors].to(batch[key].dtype)
+            donor = torch.as_tensor(donor, dtype=batch[key].dtype)
+            assert torch.equal(out[output_key][i], torch.where(mask[i], donor, batch[key][i]))
+    # a single image can be pasted onto where the donors are others
+    assert CutMixSeg(2)((torch.zeros(1, 1, 8, 8),), donor=(torch.ones(1, 1, 8, 8),))[0][0].sum() > 0
+    with pytest.raises(ValueError, match="donor key"):
+        CutMixSegd(KEYS, 2, donor_keys=("image",))
+    with pytest.raises(ValueError, match="donor or None"):
+        CutMixSeg(2)((torch.zeros(2, 1, 8, 8),), donor=(None, None))
+    with pytest.raises(ValueError, match="max_aspect"):
+        CutMixSeg(2, max_aspect=0.5)
+
+
 def test_cut_mix_reaches_every_corner():
     mix = CutMixSeg(2, area=(0.05, 0.3)).set_random_state(0)
     reached = torch.cat([mix((torch.zeros(64, 1, 9, 9),))[1] for _ in range(40)]).float().mean(0)[0]

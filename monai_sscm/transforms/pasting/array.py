@@ -48,7 +48,6 @@ class PasteMix(RandomizableTransform):
     """
 
     backend = [TransformBackends.TORCH]
-    donor_offset = 0  # receiver i takes donor (i + donor_offset) mod B, where B is the number of donors
 
     def __init__(self, spatial_dims: int, num_draws: int, prob: float = 1.0) -> None:
         super().__init__(prob)
@@ -103,6 +102,7 @@ class PasteMix(RandomizableTransform):
         donor: Sequence[torch.Tensor | None],
         reference: torch.Tensor,
         randomize: bool,
+        offset: int = 0,
     ) -> tuple[tuple[NdarrayOrTensor, ...], NdarrayOrTensor]:
         """
         Paste ``donor`` onto ``receiver`` where the mask of ``reference`` is true.
@@ -112,6 +112,7 @@ class PasteMix(RandomizableTransform):
             donor: plain tensors in batch form, one for each of ``receiver``, or None for the constant 1.
             reference: plain tensor in batch form, handed to ``mask``; repeated if it is shorter than the receiver.
             randomize: whether to draw anew.
+            offset: receiver i takes donor (i + offset) mod B, where B is the number of donors.
         """
         batched = self._is_batch(receiver)
         plain = [_as_batch(x, batched) for x in receiver]
@@ -144,7 +145,7 @@ class PasteMix(RandomizableTransform):
             chosen = _to_device(self._draws[:, 0] < self.prob, mask.device)
             mask = mask & chosen.view(-1, *(1,) * (mask.ndim - 1))
         mixed = [
-            _like(_select(mask, y, x, self.donor_offset), original, batched)
+            _like(_select(mask, y, x, offset), original, batched)
             for original, x, y in zip(receiver, plain, donor, strict=True)
         ]
         return tuple(mixed), _like(mask, receiver[0], batched, dtype=bool)
@@ -282,8 +283,6 @@ class ClassMix(_ClassPaste):
         (torch.Size([4, 3, 32, 32]), torch.bool)
     """
 
-    donor_offset = 1
-
     def __init__(
         self,
         num_classes: int,
@@ -308,8 +307,8 @@ class ClassMix(_ClassPaste):
         """
         batched = self._is_batch((*data, label))
         _warn_of_one(data, batched)
-        reference = torch.roll(_as_batch(label, batched), -self.donor_offset, dims=0)
-        return self._paste(data, [_as_batch(x, batched) for x in data], reference, randomize)
+        reference = torch.roll(_as_batch(label, batched), -1, dims=0)
+        return self._paste(data, [_as_batch(x, batched) for x in data], reference, randomize, offset=1)
 
 
 class SupervisedClassMix(_ClassPaste):
@@ -377,16 +376,20 @@ class CutMixSeg(PasteMix):
     """
     CutMix for segmentation: paste a random box of one image onto another, pseudo-labels alike.
 
-    Sample i receives from sample i + 1, the last from the first; a single sample stays as it is. The box covers the
-    share ``area`` of the image and has a random shape: the logarithms of its sides, as shares of the image's, add up
-    to the logarithm of ``area``, and are uniform on all the ways to do so.
+    Sample i receives from sample i + 1, the last from the first; a single sample stays as it is. With donors of their
+    own, such as labelled images as in BCP, receiver i takes donor i mod B, where B is the number of donors. The box
+    covers the share ``area`` of the image and has a random shape: the logarithms of its sides, as shares of the
+    image's, add up to the logarithm of ``area``, and are uniform on all the ways to do so that ``max_aspect`` leaves.
 
-    French et al., "Semi-supervised semantic segmentation needs strong, varied perturbations", BMVC 2020.
+    French et al., "Semi-supervised semantic segmentation needs strong, varied perturbations", BMVC 2020. Bai et al.,
+    "Bidirectional copy-paste for semi-supervised medical image segmentation", CVPR 2023.
 
     Args:
         spatial_dims: number of spatial dimensions of the data, 2 or 3.
         area: share of the image (area, or volume in 3D) that the box covers, in (0, 1]: a number or a range.
         prob: probability for a sample to receive a paste.
+        max_aspect: how many times as long as its shortest side the box's longest may be, both as shares of the image's;
+            1 for a box of the image's shape. None: any.
 
     Raises:
         ValueError: when an argument or a shape is not as described.
@@ -400,31 +403,47 @@ class CutMixSeg(PasteMix):
         torch.Size([4, 1, 32, 32])
     """
 
-    donor_offset = 1
-
-    def __init__(self, spatial_dims: int, area: float | tuple[float, float] = 0.5, prob: float = 1.0) -> None:
+    def __init__(
+        self,
+        spatial_dims: int,
+        area: float | tuple[float, float] = 0.5,
+        prob: float = 1.0,
+        max_aspect: float | None = None,
+    ) -> None:
         # the share of the area, where to split its logarithm among the sides, and where the box begins
         super().__init__(spatial_dims=spatial_dims, num_draws=1 + (spatial_dims - 1) + spatial_dims, prob=prob)
         low, high = (area, area) if isinstance(area, (int, float)) else area
         if not 0 < low <= high <= 1:
             raise ValueError(f"`area` must be a share in (0, 1] or a range of shares, got {area!r}.")
+        if max_aspect is not None and not max_aspect >= 1:
+            raise ValueError(f"`max_aspect` is the longest side by the shortest, at least 1, got {max_aspect!r}.")
         self.area = (float(low), float(high))
+        self.max_aspect = max_aspect
 
     def __call__(
-        self, data: Sequence[NdarrayOrTensor], randomize: bool = True
+        self,
+        data: Sequence[NdarrayOrTensor],
+        randomize: bool = True,
+        donor: Sequence[NdarrayOrTensor | None] | None = None,
     ) -> tuple[tuple[NdarrayOrTensor, ...], NdarrayOrTensor]:
         """
         Args:
             data: images, pseudo-labels, weights: whatever is to be mixed alike.
             randomize: whether to draw new random numbers, or to use those of the last call.
+            donor: what is pasted onto each of ``data``, in the same order; None stands for the constant 1. None
+                altogether: the next sample of the batch.
 
         Returns:
             the mixed ``data``, and the boolean mask ``(B, 1, *spatial)`` or ``(1, *spatial)`` of what was pasted.
         """
-        batched = self._is_batch(data)
-        _warn_of_one(data, batched)
-        donors = [_as_batch(x, batched) for x in data]
-        return self._paste(data, donors, donors[0], randomize)
+        given = data if donor is None else donor
+        if len(given) != len(data):
+            raise ValueError(f"Every receiver needs a donor or None, got {len(data)} and {len(given)}.")
+        batched = self._is_batch((*data, *(x for x in given if x is not None)))
+        if donor is None:
+            _warn_of_one(data, batched)
+        donors = [None if x is None else _as_batch(x, batched) for x in given]
+        return self._paste(data, donors, _as_batch(data[0], batched), randomize, offset=int(donor is None))
 
     def mask(self, reference: torch.Tensor) -> torch.Tensor:
         size = np.array(reference.shape[2:])
@@ -432,6 +451,10 @@ class CutMixSeg(PasteMix):
         area = self.area[0] + (self.area[1] - self.area[0]) * draws[:, :1]
         cuts = np.sort(draws[:, 1 : self.spatial_dims], axis=1)
         shares = np.diff(cuts, axis=1, prepend=0.0, append=1.0)
+        if self.max_aspect is not None:
+            # the logarithm of the box's aspect is at most that of its area: draw the sides closer together
+            room = np.log(self.max_aspect) / np.maximum(-np.log(area), 1e-9)
+            shares = 1 / self.spatial_dims + np.minimum(1, room) * (shares - 1 / self.spatial_dims)
         length = np.clip(np.rint(area**shares * size), 1, size).astype(int)
         start = np.floor(draws[:, self.spatial_dims :] * (size - length + 1)).astype(int)
 

@@ -98,6 +98,23 @@ class PasteMixd(MapTransform, RandomizableTransform):
             d[self.mask_key] = mask
         return d
 
+    def _donor_keys(self, donor_keys: Sequence[Hashable | None] | Hashable | None) -> tuple[Hashable | None, ...]:
+        """A donor key, or None, for each of ``keys``."""
+        donors = (donor_keys,) if donor_keys is None or isinstance(donor_keys, str) else tuple(donor_keys)  # type: ignore[arg-type]
+        if len(donors) != len(self.keys):
+            raise ValueError(f"Every key needs a donor key or None, got {self.keys} and {donors}.")
+        return donors
+
+    def _donors(
+        self,
+        data: Mapping[Hashable, NdarrayOrTensor],
+        keys: Sequence[Hashable],
+        donor_keys: Sequence[Hashable | None],
+    ) -> list[NdarrayOrTensor | None]:
+        """What is pasted onto each of the receivers."""
+        donor_of = dict(zip(self.keys, donor_keys, strict=True))
+        return [None if donor_of[key] is None else self._get(data, donor_of[key]) for key in keys]
+
     def _get(self, data: Mapping[Hashable, NdarrayOrTensor], key: Hashable) -> NdarrayOrTensor:
         """An entry that is needed whatever ``allow_missing_keys`` says."""
         if key not in data:
@@ -166,17 +183,13 @@ class SupervisedClassMixd(PasteMixd):
         self.mixer: SupervisedClassMix
         mixer = SupervisedClassMix(classes, num_classes, spatial_dims, ignore_index, prob)
         super().__init__(mixer, keys, output_keys, mask_key, allow_missing_keys)
-        donors = (donor_keys,) if donor_keys is None or isinstance(donor_keys, str) else tuple(donor_keys)
-        if len(donors) != len(self.keys):
-            raise ValueError(f"Every key needs a donor key or None, got {self.keys} and {donors}.")
-        self.donor_keys = donors
+        self.donor_keys = self._donor_keys(donor_keys)
         self.label_key = label_key
 
     def mix(
         self, data: Mapping[Hashable, NdarrayOrTensor], keys: Sequence[Hashable]
     ) -> tuple[tuple[NdarrayOrTensor, ...], NdarrayOrTensor]:
-        donor_of = dict(zip(self.keys, self.donor_keys, strict=True))
-        donor = [None if donor_of[key] is None else self._get(data, donor_of[key]) for key in keys]
+        donor = self._donors(data, keys, self.donor_keys)
         return self.mixer([data[key] for key in keys], donor, self._get(data, self.label_key))
 
 
@@ -233,7 +246,8 @@ class ClassMixd(PasteMixd):
 class CutMixSegd(PasteMixd):
     """
     Dictionary-based version of :py:class:`monai_sscm.transforms.CutMixSeg`: paste a random box of one unlabelled image
-    onto another, pseudo-labels and weights alike. The donor is the next sample of the batch.
+    onto another, pseudo-labels and weights alike. The donor is the next sample of the batch, or, with ``donor_keys``,
+    another image, such as a labelled one.
 
     Args:
         keys: what is mixed: unlabelled image, pseudo-label, weight.
@@ -243,6 +257,9 @@ class CutMixSegd(PasteMixd):
         mask_key: where the boolean mask of what was pasted goes; None keeps no mask.
         prob: probability for a sample to receive a paste.
         allow_missing_keys: whether to pass over keys that are not there.
+        donor_keys: what is pasted onto each of ``keys``, in the same order; None in it stands for the constant 1. None:
+            the next sample of the batch.
+        max_aspect: how many times as long as its shortest side the box's longest may be, see the array version.
 
     Example:
         >>> import torch
@@ -262,14 +279,19 @@ class CutMixSegd(PasteMixd):
         mask_key: Hashable | None = None,
         prob: float = 1.0,
         allow_missing_keys: bool = False,
+        donor_keys: Sequence[Hashable | None] | None = None,
+        max_aspect: float | None = None,
     ) -> None:
         self.mixer: CutMixSeg
-        super().__init__(CutMixSeg(spatial_dims, area, prob), keys, output_keys, mask_key, allow_missing_keys)
+        mixer = CutMixSeg(spatial_dims, area, prob, max_aspect)
+        super().__init__(mixer, keys, output_keys, mask_key, allow_missing_keys)
+        self.donor_keys = None if donor_keys is None else self._donor_keys(donor_keys)
 
     def mix(
         self, data: Mapping[Hashable, NdarrayOrTensor], keys: Sequence[Hashable]
     ) -> tuple[tuple[NdarrayOrTensor, ...], NdarrayOrTensor]:
-        return self.mixer([data[key] for key in keys])
+        donor = None if self.donor_keys is None else self._donors(data, keys, self.donor_keys)
+        return self.mixer([data[key] for key in keys], donor=donor)
 
 
 SupervisedClassMixD = SupervisedClassMixDict = SupervisedClassMixd

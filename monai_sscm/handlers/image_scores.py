@@ -1,0 +1,111 @@
+# Copyright (c) monai_sscm contributors
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#     http://www.apache.org/licenses/LICENSE-2.0
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""Scores of every image, for questions that the data set's scores cannot answer."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from ignite.engine import Engine, Events
+from monai.utils import ImageMetaKey
+from PIL import Image
+from torch import distributed
+
+from monai_sscm.data.datalist import image_name
+
+from .checkpoint import check_writable
+from .metrics import confusion_matrix, dice_per_class, iou_per_class
+from .overlay import overlay
+
+__all__ = ["ImageScores"]
+
+
+class ImageScores:
+    """
+    Handler of an evaluator: writes ``images.csv`` with a line for every image: its name, IoU and Dice of every class,
+    and its confusion matrix, ``<class>_as_<class>``, the number of pixels of the one that are predicted as the other.
+
+    Confusion matrices add up: those of any choice of images give its data-set scores. A class that is neither in the
+    truth nor predicted has the score nan.
+
+    Args:
+        save_dir: folder to write to, made if it is not there.
+        class_names: names of the classes in the order of their indices.
+        overlays: whether to write ``<image>.jpg``, see :py:func:`monai_sscm.handlers.overlay`: the image, and the image
+            under the truth and under the prediction; at most 1,200 pixels wide.
+
+    Raises:
+        OSError: when the folder cannot be written to.
+    """
+
+    def __init__(self, save_dir: str | Path, class_names: Sequence[str], overlays: bool = False) -> None:
+        self.save_dir = Path(check_writable(save_dir))
+        self.class_names = tuple(class_names)
+        self.overlays = overlays
+        self._rows: list[dict[str, Any]] = []
+
+    def attach(self, engine: Engine) -> None:
+        """
+        Args:
+            engine: an evaluator that does not decollate; its output has ``image``, as MONAI loaded it, ``label`` and
+                ``pred``, logits or class indices.
+        """
+        engine.add_event_handler(Events.STARTED, self._rows.clear)
+        engine.add_event_handler(Events.ITERATION_COMPLETED, self)
+        engine.add_event_handler(Events.COMPLETED, self._write)
+
+    def __call__(self, engine: Any) -> None:
+        """
+        Args:
+            engine: the evaluator.
+        """
+        output = engine.state.output
+        image = output["image"]
+        paths = image.meta[ImageMetaKey.FILENAME_OR_OBJ]
+        slices = engine.state.batch.get("slice")
+        for i, path in enumerate([paths] if isinstance(paths, str) else paths):
+            name = image_name(path, None if slices is None else int(slices[i]))
+            label = torch.as_tensor(output["label"][i, 0]).long()
+            pred = torch.as_tensor(output["pred"][i])
+            pred = (pred[0] if len(pred) == 1 else pred.argmax(0)).long()
+            matrix = confusion_matrix(label, pred, len(self.class_names)).cpu()
+            row: dict[str, Any] = {"image": name}
+            for score, of in (("iou", iou_per_class), ("dice", dice_per_class)):
+                row |= {f"{score}_{c}": float(x) for c, x in zip(self.class_names, of(matrix), strict=True)}
+            for true, counts in zip(self.class_names, matrix.tolist(), strict=True):
+                row |= {f"{true}_as_{c}": n for c, n in zip(self.class_names, counts, strict=True)}
+            self._rows.append(row)
+            if self.overlays:
+                drawn = overlay(image[i], label[None], pred[None])
+                picture = Image.fromarray((drawn * 255).byte().permute(1, 2, 0).contiguous().numpy())
+                picture.thumbnail((1200, 1200))
+                picture.save(self.save_dir / f"{name}.jpg", quality=85)
+
+    def _write(self) -> None:
+        rows = self._rows
+        if distributed.is_available() and distributed.is_initialized():
+            of_ranks: list[list[dict[str, Any]]] = [[]] * distributed.get_world_size()
+            distributed.all_gather_object(of_ranks, rows)
+            # fewer images than processes are scored by each
+            rows = list({row["image"]: row for part in of_ranks for row in part}.values())
+            if distributed.get_rank() > 0:
+                return
+        if not rows:
+            return
+        with open(self.save_dir / "images.csv", "w", newline="") as file:
+            writer = csv.DictWriter(file, list(rows[0]))
+            writer.writeheader()
+            writer.writerows(rows)

@@ -1,0 +1,35 @@
+# Copyright (c) monai_sscm contributors
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#     http://www.apache.org/licenses/LICENSE-2.0
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""Methods compared fairly: trained through the bundles, scored on images that nothing was chosen on."""
+
+from __future__ import annotations
+
+from .methods import METHODS, Method, read_methods
+from .report import bar_chart, label_efficiency, write_report
+from .runs import Run, Study
+from .study import study
+from .summary import Difference, difference, mean_iou, write_summary
+
+__all__ = [
+    "METHODS",
+    "Difference",
+    "Method",
+    "Run",
+    "Study",
+    "bar_chart",
+    "difference",
+    "label_efficiency",
+    "mean_iou",
+    "read_methods",
+    "study",
+    "write_report",
+    "write_summary",
+]

@@ -1,0 +1,289 @@
+# Copyright (c) monai_sscm contributors
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#     http://www.apache.org/licenses/LICENSE-2.0
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""The runs of a study: which there are, and each trained and scored by the commands of its bundle."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import platform
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from monai.bundle import ConfigParser
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from monai_sscm.bundle import find_bundle
+from monai_sscm.data import COVID19_CT_SPLIT
+from monai_sscm.data.datalist import image_name, patients, read_split
+from monai_sscm.handlers import check_writable
+
+from .methods import METHODS, Method
+
+__all__ = ["Run", "Study"]
+
+_PACKAGES = ("monai-sscm", "monai", "torch", "pytorch-ignite", "numpy")
+# which child of CHASE_DB1 a photograph is of
+_PATTERNS = {"chase_vessel_segmentation": r"Image_(\d+)[LR]"}
+# what the report draws over time: tags of TensorBoard's scalars
+_CURVES = ("mean_iou", "pseudo_weight", "pseudo_agreement_*", "discriminator_accuracy", "judged_labeled_*")
+
+
+@dataclass(frozen=True)
+class Run:
+    """One training: a method, with so many labelled images, from a seed."""
+
+    method: str
+    num_labeled: int
+    seed: int
+
+    @property
+    def name(self) -> str:
+        """Name of its folder."""
+        return f"{self.method}_labeled{self.num_labeled}_seed{self.seed}"
+
+
+class Study:
+    """
+    Methods x label budgets x seeds, trained and scored through a bundle's own configurations.
+
+    Every run is ``python -m monai.bundle run`` in a process of its own, so a result can be had again by hand. The runs
+    of a seed are paired: same labelled images, initial weights and crops. A finished run is a line of
+    ``results.jsonl`` and is never repeated, an interrupted one goes on where it stopped, a failed one is told of, and
+    the others go on.
+
+    Args:
+        bundle: name of a bundle that comes with the package.
+        dataset_dir: folder of the data set.
+        output_dir: folder for the results, and for the trainings, in ``runs``.
+        methods: names of methods, of ``all_methods``. None: all.
+        num_labeled: label budgets. A method whose values have a ``num_labeled`` of their own is run with that alone.
+        seeds: the seeds.
+        part: which images are scored, ``"test"`` or ``"val"``.
+        values: values of the configuration that all runs share, such as ``{"max_epochs": 90}``.
+        all_methods: the methods by name.
+        group_pattern: regular expression whose first group says of an image's name which patient it is of, for the
+            intervals. None: by the data set's ``split.json``, and of CHASE_DB1 by its names; else each image is a
+            patient of its own.
+        threads: of each run.
+
+    Raises:
+        ValueError: when a method is unknown, or ``results.jsonl`` has results of other values.
+    """
+
+    def __init__(
+        self,
+        bundle: str,
+        dataset_dir: str | Path,
+        output_dir: str | Path,
+        methods: Sequence[str] | None = None,
+        num_labeled: Sequence[int] = (2,),
+        seeds: Sequence[int] = (0, 1, 2),
+        part: str = "test",
+        values: Mapping[str, Any] | None = None,
+        all_methods: Mapping[str, Method] = METHODS,
+        group_pattern: str | None = None,
+        threads: int = 1,
+    ) -> None:
+        self.bundle = bundle
+        self.configs = Path(find_bundle(bundle)) / "configs"
+        self.dataset_dir = Path(dataset_dir).resolve()
+        self.output_dir = Path(check_writable(output_dir)).resolve()
+        self.part = part
+        self.values = {str(k): v for k, v in (values or {}).items()}
+        self.methods = all_methods
+        self.group_pattern = group_pattern or _PATTERNS.get(bundle)
+        self.threads = threads
+        self.results_file = self.output_dir / "results.jsonl"
+        self._lock = threading.Lock()
+        self._processes: set[subprocess.Popen] = set()
+        unknown = [name for name in methods or () if name not in all_methods]
+        if unknown:
+            raise ValueError(f"There is no method {unknown[0]!r}: choose among {', '.join(all_methods)}.")
+        self.num_training = len(self.datalist(None, 0)["labeled"])
+        self.runs: list[Run] = []
+        for seed in seeds:
+            for budget in num_labeled:
+                for name in methods or all_methods:
+                    own = all_methods[name].values.get("num_labeled", budget)
+                    run = Run(name, self.num_training if own == "all" else int(own), seed)
+                    if run not in self.runs:
+                        self.runs.append(run)
+        for row in self.results():
+            mine = self._settings(row["method"]) if row["method"] in all_methods else row["settings"]
+            if row["settings"] != mine:
+                raise ValueError(
+                    f"{str(self.results_file)!r} has a result of {row['method']} with {row['settings']}, asked for is "
+                    f"{mine}: choose another `output_dir` for other settings."
+                )
+
+    def datalist(self, num_labeled: int | None, seed: int) -> dict[str, list[dict[str, Any]]]:
+        """The bundle's lists of images."""
+        parser = ConfigParser()
+        parser.read_config(str(self.configs / "train.yaml"))
+        parser.update({"dataset_dir": str(self.dataset_dir), "num_labeled": num_labeled, "seed": seed})
+        return parser.get_parsed_content("datalist")
+
+    def results(self) -> list[dict[str, Any]]:
+        """What there is so far, a dictionary for each finished run."""
+        if not self.results_file.is_file():
+            return []
+        return [json.loads(line) for line in self.results_file.read_text("utf-8").splitlines()]
+
+    def run(self, jobs: int = 1) -> list[Run]:
+        """
+        Do what is not done yet.
+
+        Args:
+            jobs: runs at a time.
+
+        Returns:
+            the runs that failed.
+        """
+        done = {Run(r["method"], r["num_labeled"], r["seed"]) for r in self.results()}
+        todo = [run for run in self.runs if run not in done]
+        failed: list[Run] = []
+        start, finished = time.perf_counter(), 0
+
+        def one(run: Run) -> None:
+            nonlocal finished
+            try:
+                row = self._train_and_score(run)
+                said = f"mIoU {100 * row['last']['mean_iou']:.1f}"
+            except (subprocess.CalledProcessError, OSError) as e:
+                failed.append(run)
+                said = f"failed ({e}), see {self._folder(run) / 'log.txt'}"
+            with self._lock:
+                finished += 1
+                left = (time.perf_counter() - start) / finished * (len(todo) - finished)
+                print(f"{finished} of {len(todo)}: {run.name}: {said}; about {left / 60:.0f} min left", flush=True)
+
+        pool = ThreadPoolExecutor(jobs)
+        try:
+            list(pool.map(one, todo))
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            for process in list(self._processes):
+                process.terminate()  # it saves its checkpoint, and goes on from there next time
+            raise
+        pool.shutdown()
+        return failed
+
+    def _folder(self, run: Run) -> Path:
+        return self.output_dir / "runs" / run.name
+
+    def _patients(self, items: Sequence[dict[str, Any]]) -> dict[str, str]:
+        """The patient of every scored image."""
+        split = read_split(self.dataset_dir, COVID19_CT_SPLIT if self.bundle.startswith("covid19_ct") else None)
+        # in a stack, slices are known by their number alone
+        names = {image_name(i["image"], i.get("slice")): str(i.get("slice", image_name(i["image"]))) for i in items}
+        of = patients(names.values(), self.group_pattern, split)
+        return {name: of[known_as] for name, known_as in names.items()}
+
+    def _settings(self, name: str) -> dict[str, Any]:
+        """What a result depends on beside method, budget and seed, as text."""
+        method = self.methods[name]
+        values = {k: str(v) for k, v in {**self.values, **method.values}.items() if k != "num_labeled"}
+        return {"part": self.part, "configs": list(method.configs), "values": values}
+
+    def _train_and_score(self, run: Run) -> dict[str, Any]:
+        method, folder = self.methods[run.method], self._folder(run)
+        folder.mkdir(parents=True, exist_ok=True)
+        configs = ["train", *method.configs]
+        values = {**self.values, **method.values, "num_labeled": run.num_labeled, "seed": run.seed}
+        values |= {"dataset_dir": str(self.dataset_dir), "output_dir": str(folder)}
+        seconds, memory = self._command(folder, configs, {**values, "resume": "true"})
+        lists = self.datalist(run.num_labeled, run.seed)
+        row: dict[str, Any] = {
+            "bundle": self.bundle,
+            "method": run.method,
+            "num_labeled": run.num_labeled,
+            "seed": run.seed,
+            "settings": self._settings(run.method),
+            "labeled": [Path(item["image"]).name for item in lists["labeled"]],
+            "num_unlabeled": len(lists["unlabeled"]),
+            "num_validation": len(lists["val"]),
+        }
+        for name, checkpoint in (("last", "last.pt"), ("best", "best.pt")):
+            scores = folder / name
+            where = {"checkpoint": str(folder / checkpoint), "evaluation_dir": str(scores), "part": self.part}
+            self._command(folder, [*configs, "evaluate"], {**values, **where, "save_overlays": name == "last"})
+            row[name] = {k: x for k, x in _read_scores(scores / "metrics.csv").items() if x == x}  # nan is no JSON
+            if name == "last":
+                row["images"] = _read_images(scores / "images.csv")
+                row["patients"] = self._patients(lists[self.part])
+        row["curves"] = _read_curves(folder)
+        row["seconds"] = round(seconds)
+        row["peak_memory_mb"] = memory
+        row["versions"] = {"python": platform.python_version(), **{name: version(name) for name in _PACKAGES}}
+        with self._lock, open(self.results_file, "a", encoding="utf-8") as file:
+            file.write(json.dumps(row) + "\n")
+        return row
+
+    def _command(self, folder: Path, configs: Sequence[str], values: Mapping[str, Any]) -> tuple[float, int | None]:
+        """Run the bundle; seconds, and the most memory that it had, in MB, where the system tells."""
+        files = [str(self.configs / f"{name}.yaml") for name in configs]
+        command = [sys.executable, "-m", "monai.bundle", "run", "--config_file", str(files)]
+        for key, value in values.items():
+            command += [f"--{key}", str(value)]
+        names = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS")
+        start = time.perf_counter()
+        with open(folder / "log.txt", "a") as log:
+            environment = {**os.environ, **dict.fromkeys(names, str(self.threads))}
+            process = subprocess.Popen(command, stdout=log, stderr=log, env=environment)
+            self._processes.add(process)
+            memory = None
+            if hasattr(os, "wait4"):
+                _, status, usage = os.wait4(process.pid, 0)
+                process.returncode = os.waitstatus_to_exitcode(status)
+                memory = round(usage.ru_maxrss / (1024 if sys.platform != "darwin" else 1024**2))
+            process.wait()
+            self._processes.discard(process)
+        if process.returncode:
+            raise subprocess.CalledProcessError(process.returncode, "monai.bundle run")
+        return time.perf_counter() - start, memory
+
+
+def _read_scores(path: Path) -> dict[str, float]:
+    with open(path, newline="") as file:
+        return {row[0]: round(float(row[1]), 5) for row in csv.reader(file)}
+
+
+def _read_images(path: Path) -> dict[str, list[list[int]]]:
+    """The confusion matrix of every image."""
+    with open(path, newline="") as file:
+        rows = list(csv.DictReader(file))
+    names = [key.removeprefix("iou_") for key in rows[0] if key.startswith("iou_")]
+    return {row["image"]: [[int(row[f"{a}_as_{b}"]) for b in names] for a in names] for row in rows}
+
+
+def _read_curves(folder: Path) -> dict[str, list[list[float]]]:
+    """Pairs of step and value of what was logged during the training, some 30 of each, by name."""
+    events = EventAccumulator(str(folder), size_guidance={"scalars": 0})
+    events.Reload()
+    curves = {}
+    for tag in events.Tags()["scalars"]:
+        if any(tag.startswith(name[:-1]) if name.endswith("*") else tag == name for name in _CURVES):
+            points = {event.step: event.value for event in events.Scalars(tag)}
+            every = max(1, len(points) // 30)
+            steps = sorted(points)[every - 1 :: every]
+            curves[tag] = [[step, round(points[step], 4)] for step in steps if points[step] == points[step]]
+    return curves

@@ -1,0 +1,141 @@
+# Copyright (c) monai_sscm contributors
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#     http://www.apache.org/licenses/LICENSE-2.0
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""A study in small: real trainings on procedural images, each through the command of its bundle."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from monai_sscm.__main__ import main
+from monai_sscm.data import write_chest_phantoms, write_vessel_phantoms
+from monai_sscm.study import METHODS, Study, mean_iou, read_methods, study
+
+SMALL = {"zoom": 1.0, "patch_size": "[32,32]", "max_epochs": 1, "epoch_length": 4, "val_interval": 1}
+
+
+@pytest.fixture(scope="module")
+def phantoms(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("phantoms")
+    write_vessel_phantoms(folder, num_train=5, num_val=1, num_test=2, size=64)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def done(phantoms, tmp_path_factory) -> Path:
+    """A study of two methods, of which a third fails, by the command line."""
+    root = tmp_path_factory.mktemp("study")
+    (root / "more.yaml").write_text("broken: {configs: [supervised], values: {learning_rate: none}}\n")
+    command = [sys.executable, "-m", "monai_sscm", "study", "--dataset_dir", str(phantoms), "--output_dir", str(root)]
+    command += ["--methods", "broken", "supervised", "supmix_sufd", "full_supervision", "--seeds", "0", "--jobs", "2"]
+    command += ["--methods_file", str(root / "more.yaml"), "--values", *(f"{k}={v}" for k, v in SMALL.items())]
+    process = subprocess.run(command, capture_output=True, text=True, timeout=600)
+    (root / "stdout.txt").write_text(process.stdout)
+    (root / "stderr.txt").write_text(process.stderr)
+    assert process.returncode == 1
+    return root
+
+
+def rows(root: Path) -> list[dict]:
+    return [json.loads(line) for line in (root / "results.jsonl").read_text().splitlines()]
+
+
+def test_a_failed_training_is_told_and_the_others_go_on(done):
+    assert [(r["method"], r["num_labeled"]) for r in sorted(rows(done), key=lambda r: r["method"])] == [
+        ("full_supervision", 5),
+        ("supervised", 2),
+        ("supmix_sufd", 2),
+    ]
+    told = (done / "stderr.txt").read_text()
+    assert told.strip().splitlines()[-1].startswith("Error: 1 of 4 trainings failed (broken_labeled2_seed0)")
+    assert "Traceback" not in told
+    output = (done / "stdout.txt").read_text()
+    assert "4 of 4" in output and "min left" in output and "| SupMix + SUFD | 2 | 0 |" in output
+    assert all((done / name).is_file() for name in ("summary.csv", "summary.md", "report.html"))
+
+
+def test_a_result_has_all_that_tables_need(done):
+    for row in rows(done):
+        assert set(row["images"]) == set(row["patients"]) and len(row["images"]) == 2
+        matrices = np.array(list(row["images"].values()))
+        assert mean_iou(matrices) == pytest.approx(100 * row["last"]["mean_iou"], abs=1e-2)
+        assert len(row["labeled"]) == row["num_labeled"]
+        assert row["num_unlabeled"] == 5 - row["num_labeled"]
+        assert row["seconds"] > 0 and row["peak_memory_mb"] > 100
+        assert row["settings"]["values"]["max_epochs"] == "1" and row["versions"]["monai"]
+        assert len(row["curves"]["mean_iou"]) == 1
+    # paired: the same labelled images
+    by_method = {row["method"]: row for row in rows(done)}
+    assert by_method["supervised"]["labeled"] == by_method["supmix_sufd"]["labeled"]
+
+
+def test_what_is_done_is_not_repeated_and_a_stopped_training_goes_on(done, phantoms, monkeypatch, tmp_path):
+    before = (done / "results.jsonl").read_text()
+    arguments = {"dataset_dir": phantoms, "output_dir": done, "seeds": [0], "values": SMALL}
+    again = Study("chase_vessel_segmentation", methods=["supervised", "supmix_sufd"], **arguments)
+    monkeypatch.setattr(again, "_command", None)
+    assert again.run() == [] and (done / "results.jsonl").read_text() == before
+    # a run whose line is not there yet: its checkpoint is taken up, and its training is not repeated
+    lines = before.splitlines(keepends=True)
+    (tmp_path / "runs").symlink_to(done / "runs")
+    (tmp_path / "results.jsonl").write_text(
+        "".join(line for line in lines if json.loads(line)["method"] != "supervised")
+    )
+    resumed = Study("chase_vessel_segmentation", methods=["supervised"], **{**arguments, "output_dir": tmp_path})
+    assert resumed.run() == []
+    old, new = (next(r for r in rows(root) if r["method"] == "supervised") for root in (done, tmp_path))
+    assert old["images"] == new["images"]
+    assert old["curves"] == new["curves"]
+
+
+def test_other_settings_are_refused_in_the_same_folder(done, phantoms):
+    with pytest.raises(ValueError, match="choose another `output_dir`"):
+        Study("chase_vessel_segmentation", phantoms, done, ["supervised"], values={**SMALL, "max_epochs": 2})
+    with pytest.raises(ValueError, match="choose another `output_dir`"):
+        Study("chase_vessel_segmentation", phantoms, done, ["supervised"], values=SMALL, part="val")
+    with pytest.raises(ValueError, match="There is no method 'supermix': choose among supervised"):
+        Study("chase_vessel_segmentation", phantoms, done, ["supermix"])
+
+
+def test_slices_of_a_scan_are_one_patient(tmp_path):
+    data = tmp_path / "data"
+    write_chest_phantoms(data, num_train=4, num_val=1, num_test=2, size=64, num_slices=4)
+    values = {"size": "[48,48]", "patch_size": "[32,32]", "max_epochs": 1, "epoch_length": 2, "val_interval": 1}
+    found = study("covid19_ct_segmentation", data, tmp_path / "out", ["supmix"], [2], [0], values=values)
+    assert len(found) == 1 and len(found[0]["images"]) == len(set(found[0]["patients"].values())) == 2
+
+
+def test_methods_are_read_from_a_file(tmp_path):
+    path = tmp_path / "methods.yaml"
+    path.write_text("half: {title: SupMix on a half, configs: [supmix], values: {paste_prob: 0.5}}\nplain:\n")
+    found = read_methods(path)
+    assert found["half"].configs == ("supmix",) and found["half"].values == {"paste_prob": 0.5}
+    assert found["plain"].title == "plain" and found["plain"].configs == ()
+    path.write_text("half: {config: supmix}")
+    with pytest.raises(ValueError, match=r"half in .* has \['config'\]: a method has title, configs and values"):
+        read_methods(path)
+    path.write_text("- half")
+    with pytest.raises(ValueError, match="must have a mapping"):
+        read_methods(path)
+    with pytest.raises(SystemExit):
+        main(["study", "--values", "max_epochs"])
+
+
+def test_every_method_is_a_file_of_each_bundle():
+    root = Path(__file__).parents[2] / "bundles"
+    for bundle in root.glob("*_segmentation"):
+        assert all((bundle / "configs" / f"{name}.yaml").is_file() for m in METHODS.values() for name in m.configs)
