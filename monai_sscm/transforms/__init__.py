@@ -33,6 +33,8 @@ from .pasting.dictionary import (
     SupervisedClassMixDict,
 )
 from .plain import PlainCompose
+from .spatial.array import RandSymmetry
+from .spatial.dictionary import RandSymmetryD, RandSymmetryd, RandSymmetryDict
 
 __all__ = [
     "EXPORT_WINDOW",
@@ -60,6 +62,10 @@ __all__ = [
     "RandStrongIntensityD",
     "RandStrongIntensityDict",
     "RandStrongIntensityd",
+    "RandSymmetry",
+    "RandSymmetryD",
+    "RandSymmetryDict",
+    "RandSymmetryd",
     "SupervisedClassMix",
     "SupervisedClassMixD",
     "SupervisedClassMixDict",

@@ -1,0 +1,85 @@
+# Copyright (c) monai_sscm contributors
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#     http://www.apache.org/licenses/LICENSE-2.0
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""Flips and quarter turns."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import numpy as np
+import pytest
+import torch
+from monai.data import MetaTensor
+from monai.transforms import Compose, RandFlip, RandRotate90
+
+from monai_sscm.transforms import RandSymmetry, RandSymmetryD, RandSymmetryd, RandSymmetryDict
+
+
+def key(image) -> tuple:
+    return tuple(np.asarray(image).ravel().tolist())
+
+
+@pytest.mark.parametrize(("shape", "turn", "number"), [((3, 3), True, 8), ((3, 3), False, 4), ((2, 3), True, 4)])
+def test_it_is_monai_s_flips_and_turns(shape, turn, number):
+    """The same set of outcomes, evenly drawn."""
+    image = torch.arange(float(np.prod(shape))).view(1, *shape)
+    turns = turn and shape[0] == shape[1]
+    monai = Compose([RandFlip(0.5, 0), RandFlip(0.5, 1), RandRotate90(0.75 if turns else 0.0)]).set_random_state(0)
+    ours = RandSymmetry(turn=turn).set_random_state(0)
+    expected = {key(monai(image)) for _ in range(200)}
+    counts = Counter(key(ours(image)) for _ in range(100 * number))
+    assert set(counts) == expected and len(expected) == number
+    assert min(counts.values()) > 60 and max(counts.values()) < 140
+
+
+@pytest.mark.parametrize("axes", [(0, 1), (1, 2), (0, 2)])
+def test_volumes_are_flipped_in_the_plane(axes):
+    image = torch.rand(2, 4, 4, 4)
+    ours = RandSymmetry(axes).set_random_state(0)
+    third = ({0, 1, 2} - set(axes)).pop() + 1
+    for _ in range(20):
+        out = ours(image)
+        assert out.shape == image.shape
+        # what is alike along the plane stays as it is
+        sums = [a + 1 for a in axes]
+        torch.testing.assert_close(out.sum(sums), image.sum(sums))
+        assert out.shape[third] == 4
+
+
+def test_metadata_follows_and_values_are_those_without():
+    array = np.random.default_rng(0).random((1, 4, 4)).astype(np.float32)
+    affine = torch.diag(torch.tensor([2.0, 3.0, 1.0, 1.0], dtype=torch.float64))
+    plain, tracked = (RandSymmetry().set_random_state(1) for _ in range(2))
+    for _ in range(16):
+        expected, out = plain(array), tracked(MetaTensor(torch.as_tensor(array), affine=affine))
+        assert isinstance(out, MetaTensor)
+        assert torch.equal(torch.as_tensor(expected), out.as_tensor())
+        # the pixel that was at a place in space is still there
+        where = (out.affine @ torch.tensor([1.0, 2.0, 0.0, 1.0], dtype=torch.float64))[:2]
+        i, j = (round(float(x)) for x in where / torch.tensor([2.0, 3.0]))
+        assert float(out[0, 1, 2]) == float(array[0, i, j])
+
+
+def test_keys_are_flipped_alike_and_seeds_repeat():
+    label = torch.randint(0, 3, (1, 5, 5), dtype=torch.uint8)
+    data = {"image": label.float(), "label": label, "other": 1}
+    a, b = (RandSymmetryd(["image", "label"]).set_random_state(3) for _ in range(2))
+    for _ in range(10):
+        out = a(data)
+        assert torch.equal(out["image"], out["label"].float()) and out["label"].dtype == torch.uint8
+        assert torch.equal(out["image"], b(data)["image"]) and out["other"] == 1
+    with pytest.raises(KeyError):
+        RandSymmetryd(["image", "mask"])(data)
+    assert "mask" not in RandSymmetryd(["image", "mask"], allow_missing_keys=True)(data)
+    assert RandSymmetryD is RandSymmetryDict is RandSymmetryd
+    with pytest.raises(ValueError, match="two different axes"):
+        RandSymmetry((0, 0))
