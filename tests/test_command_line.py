@@ -23,7 +23,7 @@ from PIL import Image
 from monai_sscm.__main__ import main
 
 
-@pytest.mark.parametrize("command", [[], ["demo"], ["prepare"], ["bundle"], ["phantoms"]])
+@pytest.mark.parametrize("command", [[], ["demo"], ["study"], ["prepare"], ["bundle"], ["phantoms"]])
 def test_help_everywhere(capsys, command):
     with pytest.raises(SystemExit) as left:
         main([*command, "--help"])
