@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -59,12 +60,13 @@ def bar_chart(rows: Sequence[Mapping[str, Any]], num_labeled: int, methods: Mapp
     axes = figure.subplots()
     for i, line in enumerate(reversed(lines)):
         axes.barh(i, line["mean_iou"][0], color="#3b6ea5" if line["method"].startswith("supmix") else "#b8c4d0")
+        axes.annotate(f"{line['mean_iou'][0]:.1f} ", (line["mean_iou"][0], i), ha="right", va="center", fontsize=8)
         axes.plot(line["each_seed"], [i] * len(line["each_seed"]), "o", color="#222", markersize=3.5)
     axes.set_yticks(range(len(lines)), [line["title"] for line in reversed(lines)])
     every = [x for line in lines for x in line["each_seed"]]
     room = 0.15 * (max(every) - min(every)) + 0.5
     axes.set_xlim(min(every) - room, max(every) + room)
-    axes.set_xlabel(f"mIoU, %, {num_labeled} labelled images; dots are seeds")
+    axes.set_xlabel(f"mIoU, %, {num_labeled} labelled images; dots are seeds (the axis does not begin at 0)")
     axes.spines[["top", "right"]].set_visible(False)
     return figure
 
@@ -90,7 +92,9 @@ def label_efficiency(rows: Sequence[Mapping[str, Any]], methods: Mapping[str, Me
         points = [line for line in lines if line["method"] == name]
         x = [line["num_labeled"] for line in points]
         y, spread = (np.array([line["mean_iou"][k] for line in points]) for k in (0, 1))
-        axes.errorbar(x, y, np.nan_to_num(spread), marker="o", capsize=3, label=methods[name].title)
+        axes.errorbar(
+            x, y, np.nan_to_num(spread), marker="o", capsize=3, label=methods[name].title, color=_colour(name, methods)
+        )
     for line in lines:
         if methods[line["method"]].values.get("num_labeled") == "all" if line["method"] in methods else False:
             axes.axhline(line["mean_iou"][0], linestyle="--", color="#777", linewidth=1)
@@ -190,6 +194,7 @@ def _curve_figures(rows: Sequence[Mapping[str, Any]], methods: Mapping[str, Meth
                 axes,
                 [row["curves"].get(tag) for row in rows if (row["method"], row["num_labeled"]) == (name, smallest)],
                 methods[name].title,
+                _colour(name, methods),
             )
         if axes.lines:
             axes.set_xlabel("step" if tag != "mean_iou" else "epoch")
@@ -200,11 +205,16 @@ def _curve_figures(rows: Sequence[Mapping[str, Any]], methods: Mapping[str, Meth
     return drawn
 
 
-def _draw_curve(axes: Axes, of_seeds: Sequence[Any], title: str) -> None:
+def _colour(name: str, methods: Mapping[str, Method]) -> Any:
+    """The same for a method in every figure."""
+    return colormaps["tab20"](list(methods).index(name) % 20)
+
+
+def _draw_curve(axes: Axes, of_seeds: Sequence[Any], title: str, colour: Any) -> None:
     curves = [dict(map(tuple, curve)) for curve in of_seeds if curve]
     steps = sorted(set.intersection(*map(set, curves))) if curves else []
     if steps:
-        axes.plot(steps, [np.mean([curve[step] for curve in curves]) for step in steps], label=title, linewidth=1.3)
+        axes.plot(steps, [np.mean([curve[step] for curve in curves]) for step in steps], label=title, color=colour)
 
 
 def _pictures(rows: Sequence[Mapping[str, Any]], root: Path, methods: Mapping[str, Method]) -> list[str]:

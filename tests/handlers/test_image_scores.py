@@ -1,0 +1,88 @@
+# Copyright (c) monai_sscm contributors
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#     http://www.apache.org/licenses/LICENSE-2.0
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""Scores and pictures of every image."""
+
+from __future__ import annotations
+
+import csv
+
+import numpy as np
+import pytest
+import torch
+from ignite.engine import Engine
+from monai.data import MetaTensor
+from PIL import Image
+
+from monai_sscm.handlers import ImageScores, confusion_matrix, dice_per_class, iou_per_class
+
+NAMES = ["background", "ground-glass", "consolidation"]
+
+
+def run(handler: ImageScores, batches: list[dict], outputs: list[dict]) -> Engine:
+    engine = Engine(lambda engine, batch: outputs[engine.state.iteration - 1])
+    handler.attach(engine)
+    engine.run(batches)
+    return engine
+
+
+def read(folder) -> list[dict[str, str]]:
+    with open(folder / "images.csv", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+@pytest.mark.parametrize("logits", [True, False])
+def test_every_image_has_its_scores(tmp_path, logits):
+    generator = torch.Generator().manual_seed(0)
+    label = torch.randint(0, 2, (3, 1, 8, 6), generator=generator)  # no consolidation
+    pred = torch.randint(0, 2, (3, 1, 8, 6), generator=generator)
+    pred[2] = torch.where(label[2] == 1, 2, 0)  # and here it is predicted
+    given = torch.nn.functional.one_hot(pred[:, 0], 3).movedim(-1, 1).float() if logits else pred
+    image = MetaTensor(torch.rand(3, 1, 8, 6), meta={"filename_or_obj": ["/a/1.b.png", "/a/2.nii.gz", "/a/3.jpg"]})
+    outputs = [{"image": image[i : i + 1], "label": label[i : i + 1], "pred": given[i : i + 1]} for i in range(3)]
+    for i, output in enumerate(outputs):
+        output["image"].meta = {"filename_or_obj": [image.meta["filename_or_obj"][i]]}
+    handler = ImageScores(tmp_path / "new" / "scores", NAMES, overlays=True)
+    run(handler, [{}] * 3, outputs)
+    rows = read(tmp_path / "new" / "scores")
+    assert [row["image"] for row in rows] == ["1.b", "2", "3"]
+    for i, row in enumerate(rows):
+        for a, true in enumerate(NAMES):
+            for b, predicted in enumerate(NAMES):
+                count = int(((label[i] == a) & (pred[i] == b)).sum())
+                assert int(row[f"{true}_as_{predicted}"]) == count
+        both = int(((label[i] == 1) & (pred[i] == 1)).sum())
+        either = int(((label[i] == 1) | (pred[i] == 1)).sum())
+        assert float(row["iou_ground-glass"]) == pytest.approx(both / either)
+        assert float(row["dice_ground-glass"]) == pytest.approx(2 * both / (either + both))
+        assert row["iou_consolidation"] == ("0.0" if i == 2 else "nan")
+        picture = Image.open(tmp_path / "new" / "scores" / f"{row['image']}.jpg")
+        assert picture.size == (3 * 6, 8)
+    # once more: the earlier lines are gone
+    run(handler, [{}], outputs[:1])
+    assert len(read(tmp_path / "new" / "scores")) == 1
+
+
+def test_slices_of_a_stack_are_told_apart(tmp_path):
+    image = MetaTensor(torch.rand(2, 1, 4, 4, 1), meta={"filename_or_obj": ["stack.nii.gz", "stack.nii.gz"]})
+    label = torch.zeros(2, 1, 4, 4, 1, dtype=torch.uint8)
+    batch = {"slice": torch.tensor([7, 12])}
+    run(ImageScores(tmp_path, NAMES), [batch], [{"image": image, "label": label, "pred": label}])
+    assert [row["image"] for row in read(tmp_path)] == ["stack_7", "stack_12"]
+    assert not list(tmp_path.glob("*.jpg"))
+
+
+def test_confusion_matrices_add_up():
+    label, pred = (torch.from_numpy(np.random.default_rng(i).integers(0, 3, (4, 50))) for i in (0, 1))
+    total = confusion_matrix(label, pred, 3)
+    assert torch.equal(total, sum(confusion_matrix(a, b, 3) for a, b in zip(label, pred, strict=True)))
+    iou, dice = iou_per_class(total), dice_per_class(total)
+    torch.testing.assert_close(dice, 2 * iou / (1 + iou))
