@@ -43,7 +43,9 @@ NUM_LABELED = {"chase": 2, "covid19_ct": 8}
 
 
 def write_fold(data: str, dataset_dir: Path, folder: Path, fold: int) -> None:
-    """A data set of links to the training and validation images, with a split of its own."""
+    """A data set of links to the training and validation images, with a split of its own, unless it is there."""
+    if (folder / "split.json").is_file():
+        return
     shutil.rmtree(folder, ignore_errors=True)
     for name in ("images", "labels"):
         (folder / name).mkdir(parents=True)
