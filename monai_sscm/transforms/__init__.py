@@ -17,8 +17,15 @@ from .image.array import ImageToInput
 from .image.dictionary import ImageToInputD, ImageToInputd, ImageToInputDict
 from .intensity.array import RandStrongIntensity
 from .intensity.dictionary import RandStrongIntensityD, RandStrongIntensityd, RandStrongIntensityDict
-from .label.array import MaskToIndex
-from .label.dictionary import MaskToIndexD, MaskToIndexd, MaskToIndexDict
+from .label.array import KeepClassShares, MaskToIndex
+from .label.dictionary import (
+    KeepClassSharesD,
+    KeepClassSharesd,
+    KeepClassSharesDict,
+    MaskToIndexD,
+    MaskToIndexd,
+    MaskToIndexDict,
+)
 from .pasting.array import ClassMix, CutMixSeg, PasteMix, SupervisedClassMix
 from .pasting.dictionary import (
     ClassMixD,
@@ -51,6 +58,10 @@ __all__ = [
     "ImageToInputD",
     "ImageToInputDict",
     "ImageToInputd",
+    "KeepClassShares",
+    "KeepClassSharesD",
+    "KeepClassSharesDict",
+    "KeepClassSharesd",
     "MaskToIndex",
     "MaskToIndexD",
     "MaskToIndexDict",

@@ -15,8 +15,19 @@ import numpy as np
 import pytest
 import torch
 from monai.data import MetaTensor
+from monai.transforms import Compose
 
-from monai_sscm.transforms import MaskToIndex, MaskToIndexD, MaskToIndexd, MaskToIndexDict
+from monai_sscm.transforms import (
+    KeepClassShares,
+    KeepClassSharesD,
+    KeepClassSharesd,
+    KeepClassSharesDict,
+    MaskToIndex,
+    MaskToIndexD,
+    MaskToIndexd,
+    MaskToIndexDict,
+    SupervisedClassMixd,
+)
 
 LABEL = np.array([[[0, 1, 2], [2, 1, 0]]])
 
@@ -92,3 +103,57 @@ def test_dictionary():
     assert MaskToIndexd("label", 3)(data)["label"].dtype == torch.uint8
     assert MaskToIndexd("label", 3, allow_missing_keys=True)({"image": 1}) == {"image": 1}
     assert MaskToIndexD is MaskToIndexDict is MaskToIndexd
+
+
+@pytest.mark.parametrize("container", [torch.as_tensor, np.asarray, MetaTensor])
+@pytest.mark.parametrize("shape", [(1, 9, 7), (3, 1, 9, 7), (2, 1, 5, 6, 4)])
+def test_class_shares_are_those_before_the_mix(container, shape):
+    generator = torch.Generator().manual_seed(0)
+    before, after = (torch.randint(0, 3, shape, generator=generator) for _ in range(2))
+    after[before == 1] = 2  # a mix that changes the shares a lot
+    weight = KeepClassShares(num_classes=3, smooth=0.0)(
+        container(torch.ones(shape)), container(after), container(before)
+    )
+    assert isinstance(weight, type(container(torch.ones(1))))
+    for index in range(3):
+        of_class = np.asarray(weight)[np.asarray(after) == index]
+        assert of_class.sum() == pytest.approx(int((before == index).sum()), rel=1e-4) or not (after == index).any()
+    # weights that were there already are kept in proportion
+    twice = KeepClassShares(3, 0.0)(container(2 * torch.ones(shape)), container(after), container(before))
+    assert np.allclose(np.asarray(twice), 2 * np.asarray(weight))
+
+
+def test_class_shares_of_classes_that_are_nowhere_and_of_ignored_pixels():
+    before, after = torch.zeros(1, 1, 10, 10, dtype=torch.long), torch.zeros(1, 1, 10, 10, dtype=torch.long)
+    after[..., :2, :] = 1  # pasted, where the teacher knows none
+    after[..., 9, :] = 255
+    for smooth, least in ((0.0, 0.0), (0.01, 0.01 / 0.21)):
+        weight = KeepClassShares(2, smooth)(torch.ones(1, 1, 10, 10), after, before)
+        assert weight.isfinite().all()
+        assert torch.allclose(weight[after == 1], torch.tensor(least))
+        assert (weight[after == 255] == 1).all() and (weight[after == 0] > 1).all()
+    same = KeepClassShares(4)(torch.ones(1, 1, 10, 10), before, before)
+    assert (same == 1).all()
+    for kwargs, message in (({"num_classes": 1}, "num_classes"), ({"num_classes": 2, "smooth": -1}, "smooth")):
+        with pytest.raises(ValueError, match=message):
+            KeepClassShares(**kwargs)
+
+
+def test_class_shares_after_a_mix_in_a_dictionary():
+    batch = {
+        "unlabeled_image": torch.rand(4, 1, 16, 16),
+        "pseudo_label": (torch.rand(4, 1, 16, 16) > 0.9).long(),
+        "pseudo_weight": torch.full((4, 1, 16, 16), 0.5),
+        "image": torch.rand(4, 1, 16, 16),
+        "label": (torch.rand(4, 1, 16, 16) > 0.9).long(),
+    }
+    out_keys = ("mixed_image", "mixed_label", "mixed_weight")
+    mix = SupervisedClassMixd(list(batch)[:3], ("image", "label", None), "label", (1,), 2, 2, output_keys=out_keys)
+    keep = KeepClassSharesd("mixed_weight", "mixed_label", "pseudo_label", num_classes=2, smooth=0.0)
+    mixed, kept = mix(batch), Compose([mix, keep])(batch)
+    assert torch.equal(mixed["mixed_label"], kept["mixed_label"])
+    ratio = kept["mixed_weight"] / mixed["mixed_weight"]
+    vessel = kept["mixed_label"] == 1
+    assert float(ratio[vessel].sum()) == pytest.approx(int(batch["pseudo_label"].sum()), rel=1e-4)
+    assert KeepClassSharesD is KeepClassSharesDict is KeepClassSharesd
+    assert KeepClassSharesd("other", "a", "b", 2, allow_missing_keys=True)({"c": 1}) == {"c": 1}

@@ -9,7 +9,7 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""Masks as they come from files, to class indices."""
+"""Masks as they come from files, to class indices; and weights of classes."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from monai.data import MetaTensor
 from monai.transforms import Transform
 from monai.utils import ImageMetaKey, TransformBackends, convert_to_dst_type, convert_to_tensor
 
-__all__ = ["MaskToIndex"]
+__all__ = ["KeepClassShares", "MaskToIndex"]
 
 
 class MaskToIndex(Transform):
@@ -85,6 +85,58 @@ class MaskToIndex(Transform):
                 f"index from 0 to {self.num_classes - 1}.{hint}"
             )
         out: NdarrayOrTensor = convert_to_dst_type(x, dst=mask, dtype=self.dtype)[0]
+        return out
+
+
+class KeepClassShares(Transform):
+    """
+    Weigh pixels so that every class counts in a mixed label as much as in the label before the mix.
+
+    A mix that pastes chosen classes, as :py:class:`monai_sscm.transforms.SupervisedClassMix`, makes them more frequent
+    than they are in images: where vessels are pasted onto vessels, their share doubles, and a network that learns from
+    it sees vessels where there are none. With the shares :math:`p_c` of class c before the mix and :math:`q_c` after
+    it, over all samples that are given, a pixel's weight is multiplied by :math:`(p_c + s) / (q_c + s)`, the importance
+    weight of a prior that has shifted.
+
+    Args:
+        num_classes: number of classes with the background.
+        smooth: the s above, a share of the pixels; with it a class that is not in the label before, as a teacher may
+            not know it yet, is weighed down and not away.
+
+    Example:
+        >>> import torch
+        >>> from monai_sscm.transforms import KeepClassShares
+        >>> before = torch.tensor([[[0, 0, 0, 0, 0, 0, 0, 1]]])
+        >>> after = torch.tensor([[[1, 1, 0, 0, 0, 0, 0, 1]]])
+        >>> weight = KeepClassShares(num_classes=2, smooth=0.0)(torch.ones(1, 1, 8), after, before)
+        >>> float(weight[after == 1].sum()), float(weight[after == 0].sum())  # 1 and 7, as before
+        (1.0, 7.0)
+    """
+
+    backend = [TransformBackends.TORCH]
+
+    def __init__(self, num_classes: int, smooth: float = 0.01) -> None:
+        if num_classes < 2:
+            raise ValueError(f"`num_classes` counts the background and must be at least 2, got {num_classes!r}.")
+        if smooth < 0:
+            raise ValueError(f"`smooth` must not be negative, got {smooth!r}.")
+        self.num_classes = num_classes
+        self.smooth = smooth
+
+    def __call__(self, weight: NdarrayOrTensor, label: NdarrayOrTensor, reference: NdarrayOrTensor) -> NdarrayOrTensor:
+        """
+        Args:
+            weight: weight of every pixel, a sample or a batch.
+            label: class indices after the mix, of the same shape. Pixels of no class keep their weight.
+            reference: class indices before the mix.
+        """
+        plain, after, before = (convert_to_tensor(x, track_meta=False) for x in (weight, label, reference))
+        for index in range(self.num_classes):
+            # no value is read back, so nothing waits for the device
+            here = after == index
+            ratio = ((before == index).float().mean() + self.smooth) / (here.float().mean() + self.smooth)
+            plain = torch.where(here, plain * ratio.nan_to_num(1.0), plain)
+        out: NdarrayOrTensor = convert_to_dst_type(plain, dst=weight)[0]
         return out
 
 

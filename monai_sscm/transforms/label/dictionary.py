@@ -24,9 +24,16 @@ from monai.config.type_definitions import NdarrayOrTensor
 from monai.data import MetaTensor
 from monai.transforms import MapTransform
 
-from .array import MaskToIndex, file_of
+from .array import KeepClassShares, MaskToIndex, file_of
 
-__all__ = ["MaskToIndexD", "MaskToIndexDict", "MaskToIndexd"]
+__all__ = [
+    "KeepClassSharesD",
+    "KeepClassSharesDict",
+    "KeepClassSharesd",
+    "MaskToIndexD",
+    "MaskToIndexDict",
+    "MaskToIndexd",
+]
 
 
 class MaskToIndexd(MapTransform):
@@ -86,4 +93,51 @@ class MaskToIndexd(MapTransform):
         return d
 
 
+class KeepClassSharesd(MapTransform):
+    """
+    Dictionary-based version of :py:class:`monai_sscm.transforms.KeepClassShares`, to come after a mix.
+
+    Args:
+        keys: weights of the mixed images, such as ``mixed_weight``.
+        label_key: label after the mix, such as ``mixed_label``.
+        reference_key: label before the mix, such as ``pseudo_label``.
+        num_classes, smooth: see the array version.
+        allow_missing_keys: whether to pass over weights that are not there.
+
+    Example:
+        >>> import torch
+        >>> from monai_sscm.transforms import KeepClassSharesd
+        >>> batch = {"pseudo_label": torch.zeros(2, 1, 8, 8, dtype=torch.long)}
+        >>> batch["mixed_label"] = batch["pseudo_label"].clone()
+        >>> batch["mixed_label"][:, :, :4] = 1
+        >>> batch["mixed_weight"] = torch.ones(2, 1, 8, 8)
+        >>> out = KeepClassSharesd("mixed_weight", "mixed_label", "pseudo_label", num_classes=2)(batch)
+        >>> bool((out["mixed_weight"][batch["mixed_label"] == 1] < 0.02).all())
+        True
+    """
+
+    backend = KeepClassShares.backend
+
+    def __init__(
+        self,
+        keys: KeysCollection,
+        label_key: Hashable,
+        reference_key: Hashable,
+        num_classes: int,
+        smooth: float = 0.01,
+        allow_missing_keys: bool = False,
+    ) -> None:
+        super().__init__(keys, allow_missing_keys)
+        self.label_key = label_key
+        self.reference_key = reference_key
+        self.keep_shares = KeepClassShares(num_classes, smooth)
+
+    def __call__(self, data: Mapping[Hashable, NdarrayOrTensor]) -> dict[Hashable, NdarrayOrTensor]:
+        d = dict(data)
+        for key in self.key_iterator(d):
+            d[key] = self.keep_shares(d[key], d[self.label_key], d[self.reference_key])
+        return d
+
+
+KeepClassSharesD = KeepClassSharesDict = KeepClassSharesd
 MaskToIndexD = MaskToIndexDict = MaskToIndexd
