@@ -17,6 +17,7 @@ import csv
 import json
 import os
 import platform
+import signal
 import subprocess
 import sys
 import threading
@@ -26,6 +27,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 from monai.bundle import ConfigParser
@@ -115,6 +117,7 @@ class Study:
         self.results_file = self.output_dir / "results.jsonl"
         self._lock = threading.Lock()
         self._processes: set[subprocess.Popen] = set()
+        self._stopped = False
         unknown = [name for name in methods or () if name not in all_methods]
         if unknown:
             raise ValueError(f"There is no method {unknown[0]!r}: choose among {', '.join(all_methods)}.")
@@ -169,6 +172,8 @@ class Study:
                 row = self._train_and_score(run)
                 said = f"mIoU {100 * row['last']['mean_iou']:.1f}"
             except (subprocess.CalledProcessError, OSError) as e:
+                if self._stopped:
+                    return
                 failed.append(run)
                 said = f"failed ({e}), see {self._folder(run) / 'log.txt'}"
             with self._lock:
@@ -176,15 +181,21 @@ class Study:
                 left = (time.perf_counter() - start) / finished * (len(todo) - finished)
                 print(f"{finished} of {len(todo)}: {run.name}: {said}; about {left / 60:.0f} min left", flush=True)
 
+        in_main = threading.current_thread() is threading.main_thread()
+        before = signal.signal(signal.SIGTERM, _leave) if in_main else None
         pool = ThreadPoolExecutor(jobs)
         try:
             list(pool.map(one, todo))
         except BaseException:
+            self._stopped = True
             pool.shutdown(wait=False, cancel_futures=True)
             for process in list(self._processes):
                 process.terminate()  # it saves its checkpoint, and goes on from there next time
             raise
-        pool.shutdown()
+        finally:
+            pool.shutdown()
+            if in_main:
+                signal.signal(signal.SIGTERM, before)
         return failed
 
     def _folder(self, run: Run) -> Path:
@@ -260,6 +271,11 @@ class Study:
         if process.returncode:
             raise subprocess.CalledProcessError(process.returncode, "monai.bundle run")
         return time.perf_counter() - start, memory
+
+
+def _leave(number: int, frame: FrameType | None) -> None:
+    """Leave as on Ctrl-C when told to stop, or the trainings would go on alone."""
+    raise SystemExit(128 + number)
 
 
 def _read_scores(path: Path) -> dict[str, float]:

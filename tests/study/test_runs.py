@@ -14,12 +14,15 @@
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from monai_sscm.__main__ import main
 from monai_sscm.data import write_chest_phantoms, write_vessel_phantoms
@@ -100,6 +103,36 @@ def test_what_is_done_is_not_repeated_and_a_stopped_training_goes_on(done, phant
     old, new = (next(r for r in rows(root) if r["method"] == "supervised") for root in (done, tmp_path))
     assert old["images"] == new["images"]
     assert old["curves"] == new["curves"]
+
+
+def test_told_to_stop_it_stops_the_trainings_and_goes_on_later(phantoms, tmp_path):
+    values = {**SMALL, "max_epochs": 400}
+    command = [
+        sys.executable,
+        "-m",
+        "monai_sscm",
+        "study",
+        "--dataset_dir",
+        str(phantoms),
+        "--output_dir",
+        str(tmp_path),
+    ]
+    command += ["--methods", "supervised", "--seeds", "0", "1", "--values", *(f"{k}={v}" for k, v in values.items())]
+    folder = tmp_path / "runs" / "supervised_labeled2_seed0"
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 120
+    while not (folder / "last.pt").is_file() and time.monotonic() < deadline:
+        time.sleep(0.1)
+    process.send_signal(signal.SIGTERM)
+    output, _ = process.communicate(timeout=60)
+    assert process.returncode == 128 + signal.SIGTERM and "failed" not in output
+    assert not (tmp_path / "results.jsonl").exists()
+    # nothing writes there any more, the second training did not begin, and a checkpoint is there to go on from
+    written = (folder / "last.pt").stat().st_mtime
+    time.sleep(2)
+    assert (folder / "last.pt").stat().st_mtime == written
+    assert not (tmp_path / "runs" / "supervised_labeled2_seed1").exists()
+    assert 0 < torch.load(folder / "last.pt", weights_only=True)["trainer"]["iteration"] < 1600
 
 
 def test_other_settings_are_refused_in_the_same_folder(done, phantoms):
