@@ -112,8 +112,9 @@ def main() -> None:
         )
         study.run(args.jobs)
         known = [json.loads(line) for line in results.read_text().splitlines()] if results.is_file() else []
-        known = [row for row in known if row["fold"] != fold or row["method"] not in args.methods]
-        known += [{"fold": fold, **row} for row in study.results() if row["method"] in args.methods]
+        here = study.results()
+        known = [r for r in known if r["fold"] != fold or r["method"] not in {row["method"] for row in here}]
+        known += [{"fold": fold, **row} for row in here]
         results.write_text("".join(json.dumps({k: v for k, v in r.items() if k != "curves"}) + "\n" for r in known))
     table(results)
 
