@@ -18,7 +18,7 @@ import json
 import os
 import platform
 import signal
-import subprocess
+import subprocess  # nosec B404
 import sys
 import threading
 import time
@@ -259,7 +259,8 @@ class Study:
         start = time.perf_counter()
         with open(folder / "log.txt", "a") as log:
             environment = {**os.environ, **dict.fromkeys(names, str(self.threads))}
-            process = subprocess.Popen(command, stdout=log, stderr=log, env=environment)
+            # no shell: a list of arguments, MONAI's command line and what the user asked for
+            process = subprocess.Popen(command, stdout=log, stderr=log, env=environment)  # nosec B603
             self._processes.add(process)
             memory = None
             if hasattr(os, "wait4"):
