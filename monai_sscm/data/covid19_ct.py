@@ -157,24 +157,25 @@ def covid19_ct_datalist(
     if stack.is_file():
         parts = _released_stack(root, num_labeled, seed)
     else:
-        split = COVID19_CT_SPLIT if _is_released(root) else None
         parts = semi_supervised_datalist(
-            root, num_labeled, seed, group_pattern, split, folders=True, preferred=_has_rare
+            root, num_labeled, seed, group_pattern, released_split(root), folders=True, preferred=_has_rare
         )
     own = [i for i in parts["unlabeled"] if "slice" in i or Path(i["image"]).parent == root / "images"]
     more = parts["unlabeled"][len(own) :] if unlabeled_images else []
     parts["unlabeled"] = own + more
-    known = COVID19_CT_SPLIT if stack.is_file() or _is_released(root) else None
-    _add_groups(parts["unlabeled"], group_pattern, read_split(root, known))
+    _add_groups(parts["unlabeled"], group_pattern, read_split(root, released_split(root)))
     _add_windows(more)
     return parts
 
 
-def _is_released(root: Path) -> bool:
-    """Whether the images are the released slices, by their numbers."""
+def released_split(root: Path) -> dict[str, list[Any]] | None:
+    """How the released slices are split, if these are they: the stack, or pictures with its slices' numbers."""
+    if (root / _STACK).is_file():
+        return COVID19_CT_SPLIT
     names = {str(n) for part in ("train", "val", "test") for n in COVID19_CT_SPLIT[part]}
     files = list((root / "images").iterdir()) if (root / "images").is_dir() else []
-    return {path.stem for path in files} in (names, names | {"22", "48"}) and PictureReader.are_pictures(files)
+    released = {path.stem for path in files} in (names, names | {"22", "48"}) and PictureReader.are_pictures(files)
+    return COVID19_CT_SPLIT if released else None
 
 
 def _released_stack(root: Path, num_labeled: int | None, seed: int) -> dict[str, list[dict[str, Any]]]:

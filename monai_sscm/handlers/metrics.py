@@ -53,10 +53,10 @@ def iou_per_class(matrix: torch.Tensor) -> torch.Tensor:
     Intersection over union of every class.
 
     Args:
-        matrix: confusion matrix ``(C, C)``, truth in rows, prediction in columns.
+        matrix: confusion matrix ``(C, C)``, truth in rows, prediction in columns; or several, ``(..., C, C)``.
 
     Returns:
-        ``(C,)``, in [0, 1]; nan for a class that is neither in the truth nor predicted.
+        ``(C,)``, or ``(..., C)``, in [0, 1]; nan for a class that is neither in the truth nor predicted.
 
     Example:
         >>> import torch
@@ -65,8 +65,8 @@ def iou_per_class(matrix: torch.Tensor) -> torch.Tensor:
         tensor([0.8000, 0.5000,    nan], dtype=torch.float64)
     """
     matrix = matrix.double()
-    both = matrix.diagonal()
-    return both / (matrix.sum(0) + matrix.sum(1) - both)
+    both = matrix.diagonal(dim1=-2, dim2=-1)
+    return both / (matrix.sum(-2) + matrix.sum(-1) - both)
 
 
 def dice_per_class(matrix: torch.Tensor) -> torch.Tensor:

@@ -55,7 +55,11 @@ def bar_chart(rows: Sequence[Mapping[str, Any]], num_labeled: int, methods: Mapp
         num_labeled: the budget; methods with a budget of their own are shown too.
         methods: the methods.
     """
-    lines = [line for line in scores(rows, methods) if _belongs(line, num_labeled, methods)]
+    lines = [
+        line
+        for line in scores(rows, methods)
+        if line["num_labeled"] == num_labeled or _has_own_budget(line["method"], methods)
+    ]
     figure = Figure(figsize=(8, 0.36 * len(lines) + 1), layout="constrained")
     axes = figure.subplots()
     for i, line in enumerate(reversed(lines)):
@@ -95,11 +99,12 @@ def label_efficiency(rows: Sequence[Mapping[str, Any]], methods: Mapping[str, Me
         axes.errorbar(
             x, y, np.nan_to_num(spread), marker="o", capsize=3, label=methods[name].title, color=_colour(name, methods)
         )
+    budgets = sorted({line["num_labeled"] for line in lines if line["method"] in names})
     for line in lines:
-        if methods[line["method"]].values.get("num_labeled") == "all" if line["method"] in methods else False:
+        if _has_own_budget(line["method"], methods):
             axes.axhline(line["mean_iou"][0], linestyle="--", color="#777", linewidth=1)
-            axes.annotate(line["title"], (max(x), line["mean_iou"][0]), ha="right", va="bottom", fontsize=8)
-    axes.set_xticks(sorted({line["num_labeled"] for line in lines if line["method"] in names}))
+            axes.annotate(line["title"], (budgets[-1], line["mean_iou"][0]), ha="right", va="bottom", fontsize=8)
+    axes.set_xticks(budgets)
     axes.set_xlabel("labelled images")
     axes.set_ylabel("mIoU, %")
     axes.legend(frameon=False, fontsize=8)
@@ -126,7 +131,7 @@ def write_report(
         its path.
     """
     root = Path(output_dir)
-    part, bundle = rows[0]["settings"]["part"], rows[0]["bundle"]
+    part, bundle = rows[0]["settings"]["part"], rows[0]["settings"]["bundle"]
     hours = sum(row["seconds"] for row in rows) / 3600
     values = sorted({f"{k} = {v}" for row in rows for k, v in row["settings"]["values"].items()})
     versions = ", ".join(f"{name} {number}" for name, number in rows[0]["versions"].items())
@@ -135,15 +140,14 @@ def write_report(
         f"<h1>{bundle}</h1>",
         f"<p>{len(rows)} trainings, {hours:.1f} hours; scores over all pixels of the {len(rows[0]['images'])} images "
         f"of the {part} part, in percent, of the averaged teacher at the last step; mean ± standard deviation over the "
-        f"seeds. "
-        f"Nothing was chosen on these images. {html.escape(versions)}.</p>",
+        f"seeds. Nothing was chosen on these images. {html.escape(versions)}.</p>",
         f"<p>Values beside the bundle's: {html.escape('; '.join(values)) or 'none'}.</p>",
         "<h2>Scores</h2>",
         _table(score_table(scores(rows, methods))),
         "<h2>Differences</h2><p>Of the same seeds; the intervals are of a bootstrap over seeds and patients.</p>",
         _table(difference_table(rows, method, methods)),
     ]
-    for num_labeled in sorted({row["num_labeled"] for row in rows if row["method"] == method}):
+    for num_labeled in sorted({row["num_labeled"] for row in rows if not _has_own_budget(row["method"], methods)}):
         text.append(_figure(bar_chart(rows, num_labeled, methods), "Mean IoU of each method."))
     efficiency = label_efficiency(rows, methods)
     if efficiency is not None:
@@ -155,9 +159,9 @@ def write_report(
     return path
 
 
-def _belongs(line: Mapping[str, Any], num_labeled: int, methods: Mapping[str, Method]) -> bool:
-    own = line["method"] in methods and "num_labeled" in methods[line["method"]].values
-    return own or line["num_labeled"] == num_labeled
+def _has_own_budget(name: str, methods: Mapping[str, Method]) -> bool:
+    """Whether a method is run with its own number of labels alone, as full supervision is."""
+    return name in methods and "num_labeled" in methods[name].values
 
 
 def _table(markdown: str) -> str:

@@ -34,7 +34,7 @@ from monai.bundle import ConfigParser
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from monai_sscm.bundle import find_bundle
-from monai_sscm.data import COVID19_CT_SPLIT
+from monai_sscm.data.covid19_ct import released_split
 from monai_sscm.data.datalist import image_name, patients, read_split
 from monai_sscm.handlers import check_writable
 
@@ -83,12 +83,13 @@ class Study:
         values: values of the configuration that all runs share, such as ``{"max_epochs": 90}``.
         all_methods: the methods by name.
         group_pattern: regular expression whose first group says of an image's name which patient it is of, for the
-            intervals. None: by the data set's ``split.json``, and of CHASE_DB1 by its names; else each image is a
-            patient of its own.
+            intervals. None: that of ``values``, if the bundle has one; else by the data set's ``split.json``, and of
+            CHASE_DB1 by its names; else each image is a patient of its own.
         threads: of each run.
 
     Raises:
-        ValueError: when a method is unknown, or ``results.jsonl`` has results of other values.
+        ValueError: when a method is unknown, there are fewer labelled images than a budget asks for, no images to
+            score or to validate with, or ``results.jsonl`` has results of other values.
     """
 
     def __init__(
@@ -112,7 +113,7 @@ class Study:
         self.part = part
         self.values = {str(k): v for k, v in (values or {}).items()}
         self.methods = all_methods
-        self.group_pattern = group_pattern or _PATTERNS.get(bundle)
+        self.group_pattern = group_pattern or self.values.get("group_pattern") or _PATTERNS.get(bundle)
         self.threads = threads
         self.results_file = self.output_dir / "results.jsonl"
         self._lock = threading.Lock()
@@ -121,13 +122,19 @@ class Study:
         unknown = [name for name in methods or () if name not in all_methods]
         if unknown:
             raise ValueError(f"There is no method {unknown[0]!r}: choose among {', '.join(all_methods)}.")
-        self.num_training = len(self.datalist(None, 0)["labeled"])
+        lists = self._datalist((), {})
+        num_training = len(lists["labeled"])
+        for name in (part, "val"):
+            if not lists[name]:
+                raise ValueError(f"The data set has no {name} images: name some in its split.json, or score others.")
         self.runs: list[Run] = []
         for seed in seeds:
             for budget in num_labeled:
                 for name in methods or all_methods:
                     own = all_methods[name].values.get("num_labeled", budget)
-                    run = Run(name, self.num_training if own == "all" else int(own), seed)
+                    run = Run(name, num_training if own == "all" else int(own), seed)
+                    if run.num_labeled > num_training:
+                        raise ValueError(f"{run.num_labeled} labelled images are asked for, there are {num_training}.")
                     if run not in self.runs:
                         self.runs.append(run)
         for row in self.results():
@@ -138,11 +145,12 @@ class Study:
                     f"{mine}: choose another `output_dir` for other settings."
                 )
 
-    def datalist(self, num_labeled: int | None, seed: int) -> dict[str, list[dict[str, Any]]]:
-        """The bundle's lists of images."""
+    def _datalist(self, configs: Sequence[str], values: Mapping[str, Any]) -> dict[str, list[dict[str, Any]]]:
+        """The bundle's lists of images; with all labels, unless the values say how many."""
         parser = ConfigParser()
-        parser.read_config(str(self.configs / "train.yaml"))
-        parser.update({"dataset_dir": str(self.dataset_dir), "num_labeled": num_labeled, "seed": seed})
+        parser.read_config([str(self.configs / f"{name}.yaml") for name in ("train", *configs)])
+        defaults = {"dataset_dir": str(self.dataset_dir), "num_labeled": None}
+        parser.update({**defaults, **self.values, **values})
         return parser.get_parsed_content("datalist")
 
     def results(self) -> list[dict[str, Any]]:
@@ -203,7 +211,7 @@ class Study:
 
     def _patients(self, items: Sequence[dict[str, Any]]) -> dict[str, str]:
         """The patient of every scored image."""
-        split = read_split(self.dataset_dir, COVID19_CT_SPLIT if self.bundle.startswith("covid19_ct") else None)
+        split = read_split(self.dataset_dir, released_split(self.dataset_dir))
         # in a stack, slices are known by their number alone
         names = {image_name(i["image"], i.get("slice")): str(i.get("slice", image_name(i["image"]))) for i in items}
         of = patients(names.values(), self.group_pattern, split)
@@ -213,7 +221,7 @@ class Study:
         """What a result depends on beside method, budget and seed, as text."""
         method = self.methods[name]
         values = {k: str(v) for k, v in {**self.values, **method.values}.items() if k != "num_labeled"}
-        return {"part": self.part, "configs": list(method.configs), "values": values}
+        return {"bundle": self.bundle, "part": self.part, "configs": list(method.configs), "values": values}
 
     def _train_and_score(self, run: Run) -> dict[str, Any]:
         method, folder = self.methods[run.method], self._folder(run)
@@ -221,10 +229,9 @@ class Study:
         configs = ["train", *method.configs]
         values = {**self.values, **method.values, "num_labeled": run.num_labeled, "seed": run.seed}
         values |= {"dataset_dir": str(self.dataset_dir), "output_dir": str(folder)}
-        seconds, memory = self._command(folder, configs, {**values, "resume": "true"})
-        lists = self.datalist(run.num_labeled, run.seed)
+        memory = self._command(folder, configs, {**values, "resume": "true"}, folder / "seconds.txt")
+        lists = self._datalist(method.configs, values)
         row: dict[str, Any] = {
-            "bundle": self.bundle,
             "method": run.method,
             "num_labeled": run.num_labeled,
             "seed": run.seed,
@@ -242,15 +249,20 @@ class Study:
                 row["images"] = _read_images(scores / "images.csv")
                 row["patients"] = self._patients(lists[self.part])
         row["curves"] = _read_curves(folder)
-        row["seconds"] = round(seconds)
+        row["seconds"] = round(_read_seconds(folder / "seconds.txt"))
         row["peak_memory_mb"] = memory
         row["versions"] = {"python": platform.python_version(), **{name: version(name) for name in _PACKAGES}}
         with self._lock, open(self.results_file, "a", encoding="utf-8") as file:
             file.write(json.dumps(row) + "\n")
         return row
 
-    def _command(self, folder: Path, configs: Sequence[str], values: Mapping[str, Any]) -> tuple[float, int | None]:
-        """Run the bundle; seconds, and the most memory that it had, in MB, where the system tells."""
+    def _command(
+        self, folder: Path, configs: Sequence[str], values: Mapping[str, Any], times: Path | None = None
+    ) -> int | None:
+        """
+        Run the bundle; the most memory that it had, in MB, where the system tells. The seconds go into a line of
+        ``times``, also when it is stopped, so that those of a training that goes on later add up.
+        """
         files = [str(self.configs / f"{name}.yaml") for name in configs]
         command = [sys.executable, "-m", "monai.bundle", "run", "--config_file", str(files)]
         for key, value in values.items():
@@ -269,14 +281,21 @@ class Study:
                 memory = round(usage.ru_maxrss / (1024 if sys.platform != "darwin" else 1024**2))
             process.wait()
             self._processes.discard(process)
+        if times is not None:
+            with open(times, "a") as file:
+                file.write(f"{time.perf_counter() - start:.1f}\n")
         if process.returncode:
             raise subprocess.CalledProcessError(process.returncode, "monai.bundle run")
-        return time.perf_counter() - start, memory
+        return memory
 
 
 def _leave(number: int, frame: FrameType | None) -> None:
     """Leave as on Ctrl-C when told to stop, or the trainings would go on alone."""
     raise SystemExit(128 + number)
+
+
+def _read_seconds(path: Path) -> float:
+    return sum(float(line) for line in path.read_text().splitlines())
 
 
 def _read_scores(path: Path) -> dict[str, float]:

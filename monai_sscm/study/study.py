@@ -69,16 +69,21 @@ def study(
         the results, a dictionary for each training.
 
     Raises:
+        ValueError: when it cannot be as asked for, before any training.
         ChildProcessError: at the end, when trainings failed; the others' results are written.
     """
     root = Path(check_writable(output_dir))
     values = dict(values or {})
     if dataset_dir is None:
+        if bundle != "chase_vessel_segmentation":
+            raise ValueError(f"Without `dataset_dir` there are procedural photographs, none for {bundle!r}: name it.")
         dataset_dir = root / "phantoms"
         if not dataset_dir.is_dir():
             write_vessel_phantoms(dataset_dir, num_train=12, num_val=2, num_test=4, size=192)
         values = _TRIAL | values
     all_methods = METHODS | (read_methods(methods_file) if methods_file else {})
+    if reference not in all_methods:
+        raise ValueError(f"There is no method {reference!r} to compare with: choose among {', '.join(all_methods)}.")
     planned = Study(
         bundle, dataset_dir, root, methods, num_labeled, seeds, part, values, all_methods, group_pattern, threads
     )

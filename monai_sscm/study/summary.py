@@ -79,8 +79,7 @@ def mean_iou(matrices: np.ndarray) -> float:
         >>> round(mean_iou(np.array([[[8, 2], [0, 0]], [[8, 0], [2, 4]]])), 2)
         65.0
     """
-    total = torch.as_tensor(matrices).reshape(-1, *matrices.shape[-2:]).sum(0)
-    return 100 * float(iou_per_class(total).nanmean())
+    return float(_mean_ious(matrices.reshape(-1, *matrices.shape[-2:]).sum(0)))
 
 
 def difference(
@@ -128,17 +127,14 @@ def difference(
     replicates = []
     for _ in range(_REPLICATES):
         drawn = matrices[:, :, random.randint(len(patients), size=len(patients))]
-        of_drawn = _ious(drawn.sum(2))
+        of_drawn = _mean_ious(drawn.sum(2))
         replicates.append((of_drawn[0] - of_drawn[1])[random.randint(len(seeds), size=len(seeds))].mean())
     return Difference(method, other, num_labeled, of_seed, np.array(replicates))
 
 
-def _ious(matrices: np.ndarray) -> np.ndarray:
+def _mean_ious(matrices: np.ndarray) -> np.ndarray:
     """Mean IoU of each confusion matrix ``(..., C, C)``, in percent."""
-    both = np.diagonal(matrices, axis1=-2, axis2=-1).astype(float)
-    either = matrices.sum(-1) + matrices.sum(-2) - both
-    iou = np.divide(both, either, out=np.full_like(both, np.nan), where=either > 0)
-    return 100 * np.nanmean(iou, axis=-1)
+    return 100 * iou_per_class(torch.as_tensor(matrices)).nanmean(-1).numpy()
 
 
 def scores(rows: Sequence[Mapping[str, Any]], methods: Mapping[str, Method] = METHODS) -> list[dict[str, Any]]:
@@ -159,7 +155,7 @@ def scores(rows: Sequence[Mapping[str, Any]], methods: Mapping[str, Method] = ME
         line: dict[str, Any] = {"method": name, "title": methods[name].title if name in methods else name}
         line |= {"num_labeled": num_labeled, "seeds": [r["seed"] for r in runs]}
         line["each_seed"] = [100 * r["last"]["mean_iou"] for r in runs]
-        for key in runs[0]["last"]:
+        for key in dict.fromkeys(key for r in runs for key in r["last"]):
             factor = 1 if key.startswith("hd95") else 100  # millimetres
             values = [factor * r["last"][key] for r in runs if key in r["last"]]
             line[key] = (float(np.mean(values)), float(np.std(values, ddof=1)) if len(values) > 1 else float("nan"))
@@ -205,7 +201,8 @@ def write_summary(
     Returns:
         the text of ``summary.md``.
     """
-    keys = [key for key in rows[0]["last"] if "background" not in key]
+    # a class that is nowhere has no score
+    keys = [key for key in dict.fromkeys(key for r in rows for key in r["last"]) if "background" not in key]
     with open(Path(output_dir) / "summary.csv", "w", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(["method", "num_labeled", "seed", *keys, "best_mean_iou", "seconds", "peak_memory_mb"])
@@ -220,12 +217,13 @@ def write_summary(
 
 def score_table(lines: Sequence[Mapping[str, Any]]) -> str:
     """The means as a Markdown table."""
-    ious = [key for key in lines[0] if key.startswith("iou_") and "background" not in key]
+    every = dict.fromkeys(key for line in lines for key in line)
+    ious = [key for key in every if key.startswith("iou_") and "background" not in key]
     best = f"best on validation (+{lines[0]['num_validation']} labels)"
     heads = ["method", "labels", "seeds", "mIoU", *(f"{key[4:]} IoU" for key in ious), "each seed", best, "minutes"]
     table = [heads, ["---"] * len(heads)]
     for line in lines:
-        cells = [_with_spread(line[key]) for key in ("mean_iou", *ious)]
+        cells = [_with_spread(line[key]) if key in line else "" for key in ("mean_iou", *ious)]
         each = ", ".join(f"{x:.1f}" for x in line["each_seed"])
         table.append(
             [line["title"], str(line["num_labeled"]), ", ".join(map(str, line["seeds"])), *cells, each]

@@ -102,6 +102,7 @@ def test_what_is_done_is_not_repeated_and_a_stopped_training_goes_on(done, phant
     assert resumed.run() == []
     old, new = (next(r for r in rows(root) if r["method"] == "supervised") for root in (done, tmp_path))
     assert old["images"] == new["images"]
+    assert new["seconds"] > old["seconds"]  # those of the second start are added
     assert old["curves"] == new["curves"]
 
 
@@ -140,8 +141,35 @@ def test_other_settings_are_refused_in_the_same_folder(done, phantoms):
         Study("chase_vessel_segmentation", phantoms, done, ["supervised"], values={**SMALL, "max_epochs": 2})
     with pytest.raises(ValueError, match="choose another `output_dir`"):
         Study("chase_vessel_segmentation", phantoms, done, ["supervised"], values=SMALL, part="val")
-    with pytest.raises(ValueError, match="There is no method 'supermix': choose among supervised"):
-        Study("chase_vessel_segmentation", phantoms, done, ["supermix"])
+    with pytest.raises(ValueError, match="choose another `output_dir`"):
+        Study("covid19_ct_segmentation", phantoms, done, ["supervised"], values=SMALL)
+
+
+def test_what_cannot_be_is_told_before_any_training(phantoms, tmp_path):
+    def refused(message: str, **arguments) -> None:
+        with pytest.raises(ValueError, match=message):
+            study(**{"dataset_dir": phantoms, "output_dir": tmp_path / "out", "methods": ["supervised"], **arguments})
+        assert not (tmp_path / "out" / "runs").exists()
+
+    refused("There is no method 'supermix': choose among supervised", methods=["supermix"])
+    refused("There is no method 'supermix' to compare with", reference="supermix")
+    refused("6 labelled images are asked for, there are 5", num_labeled=[2, 6])
+    refused("Without `dataset_dir`", dataset_dir=None, bundle="covid19_ct_segmentation")
+    own = tmp_path / "own"
+    write_vessel_phantoms(own, num_train=4, num_val=1, num_test=0, size=32)
+    refused("has no test images", dataset_dir=own)
+
+
+def test_lists_are_those_of_the_values(phantoms, tmp_path):
+    """What is recorded of a training, and what the intervals draw, follow the values that it had."""
+    data = tmp_path / "data"
+    write_chest_phantoms(data, num_train=4, num_val=1, num_test=1, size=64, num_slices=4)
+    planned = Study("covid19_ct_segmentation", data, tmp_path / "out", ["supmix"], values={"group_pattern": "(.+)"})
+    assert planned.group_pattern == "(.+)"
+    assert [len(planned._datalist((), {"num_labeled": n})["unlabeled"]) for n in (2, 3)] == [2, 1]
+    assert len(planned._datalist(("supervised",), {})["labeled"]) == 4
+    # the numbers of one's own slices are not those of the released ones, which are kept together
+    assert planned._patients([{"image": "8.png"}, {"image": "29.png"}]) == {"8": "8", "29": "29"}
 
 
 def test_slices_of_a_scan_are_one_patient(tmp_path):

@@ -35,11 +35,15 @@ def row(method: str, seed: int, num_labeled: int = 2, better: int = 0) -> dict:
         images[name] = matrix.tolist()
     iou = mean_iou(np.array(list(images.values()))) / 100
     return {
-        "bundle": "chase_vessel_segmentation",
         "method": method,
         "num_labeled": num_labeled,
         "seed": seed,
-        "settings": {"part": "test", "configs": [], "values": {"max_epochs": "2"}},
+        "settings": {
+            "bundle": "chase_vessel_segmentation",
+            "part": "test",
+            "configs": [],
+            "values": {"max_epochs": "2"},
+        },
         "num_validation": 4,
         "last": {"mean_iou": iou, "iou_background": iou, "iou_vessel": iou - 0.01},
         "best": {"mean_iou": iou + 0.02},
@@ -123,6 +127,17 @@ def test_tables_show_every_seed_and_compare_with_every_method(tmp_path):
     ]
     with open(tmp_path / "summary.csv") as file:
         assert len(file.readlines()) == 1 + len(ROWS)
+
+
+def test_a_class_that_is_nowhere_and_a_reference_without_results(tmp_path):
+    """In one result the class has no score; none is of the method that others are compared with."""
+    rows = [row("supervised", 0), row("classmix", 0)]
+    del rows[0]["last"]["iou_vessel"]
+    text = write_summary(rows, tmp_path)
+    of_method = {line.split(" | ")[0]: line.split(" | ") for line in text.splitlines()}
+    assert of_method["| supervised"][4].strip() == "" and of_method["| ClassMix"][4].strip() != ""
+    assert text.strip().splitlines()[-1] == "| --- | --- | --- | --- | --- |"
+    assert "Mean IoU of each method" in write_report(rows, tmp_path).read_text()
 
 
 def test_the_report_needs_no_other_file(tmp_path):
