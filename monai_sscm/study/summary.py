@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,7 @@ __all__ = ["Difference", "difference", "mean_iou", "write_summary"]
 _REPLICATES = 2000
 
 
+@dataclass(frozen=True)
 class Difference:
     """
     How much better a method is than another, in points of mIoU, over the seeds that both have.
@@ -45,14 +47,11 @@ class Difference:
         replicates: the bootstrap's differences.
     """
 
-    def __init__(
-        self, method: str, other: str, num_labeled: int, of_seed: Mapping[int, float], replicates: np.ndarray
-    ) -> None:
-        self.method = method
-        self.other = other
-        self.num_labeled = num_labeled
-        self.of_seed = dict(of_seed)
-        self.replicates = replicates
+    method: str
+    other: str
+    num_labeled: int
+    of_seed: Mapping[int, float]
+    replicates: np.ndarray
 
     @property
     def mean(self) -> float:
