@@ -13,6 +13,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import resource
 import shutil
@@ -58,7 +59,8 @@ def remove_the_folder(process: subprocess.Popen, output_dir: Path) -> None:
 def kill_a_worker(process: subprocess.Popen, output_dir: Path) -> None:
     while process.poll() is None:
         for child in children(process.pid):
-            os.kill(child, signal.SIGKILL)
+            with contextlib.suppress(ProcessLookupError):  # it may have ended by itself since it was listed
+                os.kill(child, signal.SIGKILL)
         time.sleep(0.02)
 
 
