@@ -13,6 +13,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 import threading
@@ -81,6 +82,8 @@ def _print_error(kind: type[BaseException], error: BaseException, trace: Traceba
         bar.close()  # or it would be wiped off the screen later, after the last line
     cause = reason(error)
     foreseen = isinstance(cause, (ValueError, OSError)) and is_ours(cause)
+    if isinstance(cause, OSError) and cause.errno == errno.ENAMETOOLONG:  # wherever a path is looked at first
+        foreseen, cause = True, OSError(f"The name {str(cause.filename)!r} is too long for a file: check it.")
     # PyTorch raises it wherever the process is when a worker ends, in no code of ours
     lost = next((e for e in _chain(error) if isinstance(e, RuntimeError) and "DataLoader worker" in str(e)), None)
     if not foreseen and lost is not None:

@@ -14,6 +14,7 @@
 from __future__ import annotations
 
 import gzip
+import os
 import re
 import zlib
 from collections.abc import Sequence
@@ -49,6 +50,7 @@ _DATA_START = {
     ".nrrd": re.compile(rb"\r?\n\r?\n"),
 }
 _LISTED = re.compile(rb"ElementDataFile *= *(LIST|\S*%)", re.IGNORECASE)
+_DATA_FILE = re.compile(rb"^(?:ElementDataFile *=|data ?file:) *(\S[^\r\n]*)", re.IGNORECASE | re.MULTILINE)
 _DETACHED = re.compile(rb"data ?file:", re.IGNORECASE)
 _COMPRESSED = re.compile(rb"CompressedData *= *True|encoding: *(gzip|gz)", re.IGNORECASE)
 _BYTES = {
@@ -257,7 +259,11 @@ def _check_length(path: Path, header: sitk.ImageFileReader) -> None:
     if suffix in _DATA_START and _LISTED.search(start):
         raise ValueError("its slices are in files of their own")
     if suffix in _DATA_START and (found is None or _DETACHED.search(start[: found.end()])):
-        return  # the data are in another file
+        name = _DATA_FILE.search(start)
+        file = path.parent / os.fsdecode(name[1].strip()) if name else path
+        if _COMPRESSED.search(start) and file.is_file():  # a list of files is no file; ITK says what is missing
+            _unpack(file, 0, expected)
+        return
     # nothing is packed more densely than a thousand to one
     if expected > 1100 * path.stat().st_size:
         raise ValueError(f"its header announces {expected} bytes, the file has {path.stat().st_size}")
@@ -265,16 +271,21 @@ def _check_length(path: Path, header: sitk.ImageFileReader) -> None:
         with gzip.open(path) as packed:
             while packed.read(2**20):
                 pass  # to its end, where the checksum is
-    if found is None or not _COMPRESSED.search(start[: found.end()]):
-        return
+    if found is not None and _COMPRESSED.search(start[: found.end()]):
+        _unpack(path, found.end(), expected)
+
+
+def _unpack(path: Path, start: int, expected: int) -> None:
+    """Refuse compressed data that are damaged, or of another length."""
     with open(path, "rb") as file:
-        file.seek(found.end())
+        file.seek(start)
         unpack = zlib.decompressobj(wbits=47)  # the wrapping of zlib or of gzip
         length = 0
-        while (chunk := file.read(2**20)) and not unpack.eof:
-            length += len(unpack.decompress(chunk))
+        # no more than is expected is taken into memory at once, whatever it says
+        while length <= expected and (chunk := unpack.unconsumed_tail or file.read(2**20)) and not unpack.eof:
+            length += len(unpack.decompress(chunk, 2**24))
     if length != expected or not unpack.eof:
-        raise ValueError(f"its header announces {expected} bytes, it holds {length}")
+        raise ValueError(f"its header announces {expected} bytes, {str(path)!r} holds {length}")
 
 
 def _check_values(array: np.ndarray, name: str) -> None:

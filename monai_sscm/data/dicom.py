@@ -26,9 +26,10 @@ __all__ = ["dicom_series", "in_short", "is_dicom", "quiet", "read_dicom_series",
 _SERIES, _NUMBER, _KIND, _MODALITY = "0020|000e", "0020|0011", "0008|0008", "0008|0060"
 _POSITION, _ORIENTATION, _ROWS, _COLUMNS = "0020|0032", "0020|0037", "0028|0010", "0028|0011"
 _PIXEL_SPACING, _THICKNESS = "0028|0030", "0018|0050"
-_INTERCEPT, _SLOPE, _BITS = "0028|1052", "0028|1053", "0028|0100"
+_INTERCEPT, _SLOPE, _BITS, _SAMPLES = "0028|1052", "0028|1053", "0028|0100", "0028|0002"
 _IMPLICIT, _BIG_ENDIAN, _DEFLATED = "1.2.840.10008.1.2", "1.2.840.10008.1.2.2", "1.2.840.10008.1.2.1.99"
 _UNCOMPRESSED = (_IMPLICIT, "1.2.840.10008.1.2.1", _BIG_ENDIAN)
+_PIXELS = (0x7FE0, 0x0010)
 _LONG_KINDS = (b"OB", b"OD", b"OF", b"OL", b"OV", b"OW", b"SQ", b"SV", b"UC", b"UN", b"UR", b"UT", b"UV")
 _SHORT_KINDS = (b"AE", b"AS", b"AT", b"CS", b"DA", b"DS", b"DT", b"FD", b"FL", b"IS", b"LO", b"LT", b"PN", b"SH")
 _SHORT_KINDS += (b"SL", b"SS", b"ST", b"TM", b"UI", b"UL", b"US")
@@ -228,16 +229,19 @@ def read_header(path: Path) -> sitk.ImageFileReader:
     return reader
 
 
-def _check_elements(content: bytes, syntax: str) -> None:
+def _check_elements(content: bytes, syntax: str) -> int | None:
     """
     Refuse a file in which an element is longer than what is left of the file, or is followed by none: ITK would take
     what comes for a length, and ask for that much memory.
 
     Sequences and their items are walked into, so each element is met once, after the other; see DICOM PS3.5, section 7.
+
+    Returns:
+        the bytes of the last image, as its element says; None where it does not.
     """
     if content[128:132] != b"DICM" or syntax == _DEFLATED:
-        return
-    at, order, fragments = 132, "little", False
+        return None
+    at, order, fragments, image = 132, "little", False, None
     while at + 8 <= len(content):
         in_meta = content[at : at + 2] == b"\x02\x00"
         order = "big" if syntax == _BIG_ENDIAN and not in_meta else "little"
@@ -252,7 +256,7 @@ def _check_elements(content: bytes, syntax: str) -> None:
         elif kind in _SHORT_KINDS:
             start, size = at + 6, 2
         elif not any(content[at:]):
-            return  # filled up
+            break  # filled up
         else:
             raise RuntimeError(f"there is no element at byte {at}, where there should be one")
         length = int.from_bytes(content[start : start + size], order)  # type: ignore[arg-type]
@@ -262,11 +266,14 @@ def _check_elements(content: bytes, syntax: str) -> None:
                 f"the element {group:04x},{element:04x} of {length} bytes is longer than what is left of the file"
             )
         if endless and kind == b"UN":
-            return  # within, elements have another form
+            return None  # within, elements have another form
+        if (group, element) == _PIXELS:
+            image = None if endless else length
         # the images within a compressed one are items, too
-        fragments = ((group, element) == (0x7FE0, 0x0010) and endless) or (fragments and element == 0xE000)
+        fragments = ((group, element) == _PIXELS and endless) or (fragments and element == 0xE000)
         into = endless or kind == b"SQ" or (group == 0xFFFE and not fragments)
         at = start + size + (0 if into else length)
+    return image
 
 
 def _check_file(path: Path, header: sitk.ImageFileReader) -> None:
@@ -287,8 +294,12 @@ def _check_file(path: Path, header: sitk.ImageFileReader) -> None:
     damage = ""
     syntax = _transfer_syntax(path)
     if syntax in _UNCOMPRESSED:
-        needed = rows * columns * bits / 8
-        damage = "" if needed < path.stat().st_size else f"it is shorter than its {rows:.0f} x {columns:.0f} pixels"
+        stored = _check_elements(path.read_bytes(), syntax)
+        needed = np.ceil(rows * columns * bits * float(_tag(header, _SAMPLES) or 1) / 8)
+        # an odd length is filled up to an even one
+        good = needed < path.stat().st_size if stored is None else stored in (needed, needed + needed % 2)
+        if not good:
+            damage = f"it has no image of {rows:.0f} x {columns:.0f} pixels of {bits:.0f} bits"
     elif _JPEG.fullmatch(syntax):
         frame = _jpeg_frame(path.read_bytes())
         if frame is None or frame[0] > bits or frame[1:] != (rows, columns):  # the decoder dies

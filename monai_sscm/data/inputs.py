@@ -14,6 +14,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -164,6 +165,7 @@ class ReadableImages(IterableDataset):
             loaded = []
             try:
                 self._check_suffix(item["image"])
+                self._check_name(item["name"])
                 loaded.append(self.transform(item))
             except Exception as e:  # any reader's and any transform's
                 image = item["image"] if isinstance(item["image"], str) else str(Path(item["image"][0]).parent)
@@ -190,3 +192,9 @@ class ReadableImages(IterableDataset):
                 raise ValueError(f"{image!r} is no picture, NIfTI, MHA, NRRD or DICOM image: save it as one of these.")
         elif image_suffix(Path(str(image))).lower() not in _SUFFIXES or Path(str(image)).is_dir():
             raise ValueError(f"{image!r} is no PNG, JPEG, BMP, TIFF or NIfTI image: save it as one of these.")
+
+    @staticmethod
+    def _check_name(name: str) -> None:
+        """Refuse a name that leaves no room for those of its results, while they are written too."""
+        if len(os.fsencode(Path(name).name)) > 255 - len("_overlay.png.part.nii.gz"):
+            raise ValueError("its name is too long for those of its results: rename it.")

@@ -195,18 +195,21 @@ def test_the_command_skips_what_cannot_be_read_and_says_so(tmp_path, picture):
     (folder / "2.png").write_bytes(whole[: len(whole) // 2])
     (folder / "empty.jpg").touch()
     nibabel.save(nibabel.Nifti1Image(np.zeros((9, 9, 9), np.uint8), np.eye(4)), folder / "volume.nii.gz")
+    long_name = "long" * 60 + ".png"  # its results would have names of more than 255 bytes
+    Image.fromarray(picture).save(folder / long_name)
     nan = np.full((40, 40), np.nan, np.float32)
     nibabel.save(nibabel.Nifti1Image(nan, np.eye(4)), folder / "nan.nii.gz")
     command = [sys.executable, "-m", "monai.bundle", "run", "--config_file", str(CONFIG)]
     command += ["--input", str(folder), "--output_dir", str(tmp_path / "out")]
     done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, timeout=300)
     assert done.returncode == 1
-    last = done.stderr[done.stderr.index("4 of 6 images were left out:") :].splitlines()
-    assert len(last) == 5 and "Traceback" not in done.stderr
+    last = done.stderr[done.stderr.index("5 of 7 images were left out:") :].splitlines()
+    assert len(last) == 6 and "Traceback" not in done.stderr
     for name, why in (
         ("2.png", "cannot be read, replace it with a good copy"),
         ("empty.jpg", "cannot be read, replace it with a good copy"),
         ("volume.nii.gz", r"has the size \(9, 9, 9\), but the network takes images of 2 dimensions"),
+        (long_name, "its name is too long for those of its results: rename it"),
         ("nan.nii.gz", "has 1600 NaN or infinite intensities"),
     ):
         assert any(name in line and why.replace("\\", "") in line for line in last), name

@@ -21,6 +21,7 @@ import resource
 import signal
 import struct
 import time
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -284,9 +285,12 @@ def test_dicom_images_that_are_not_as_their_tags_say(tmp_path, compressor):
         paths[1].write_bytes(whole[:at] + b"\x20" + whole[at + 1 :])
     else:
         at = whole.index(b"\x28\x00\x10\x00") + 8
-        for path in paths:  # 65535 rows in all files
-            content = path.read_bytes()
-            path.write_bytes(content[:at] + b"\xff\xff" + content[at + 2 :])
+        rows = int.from_bytes(whole[at : at + 2], "little")
+        for wrong in (65535, rows + 1, rows - 1):
+            for path in paths:
+                content = path.read_bytes()
+                path.write_bytes(content[:at] + wrong.to_bytes(2, "little") + content[at + 2 :])
+            assert assert_good_or_told_of_series(tmp_path / "series"), wrong
     assert assert_good_or_told_of_series(tmp_path / "series")
 
 
@@ -389,6 +393,28 @@ def test_values_in_a_file_beside_the_header(tmp_path):
     sitk.WriteImage(image, str(tmp_path / "scan.mhd"))
     for name in ("scan.nrrd", "scan.mhd"):
         assert np.array_equal(read_scan(tmp_path / name)[0], values.transpose())
+
+
+@pytest.mark.parametrize("name", ["scan.mhd", "scan.nrrd"])
+def test_compressed_values_in_a_file_beside_the_header(tmp_path, name):
+    values = np.random.default_rng(0).integers(-1000, 400, (4, 100, 100)).astype(np.int16)
+    image = sitk.GetImageFromArray(values)
+    sitk.WriteImage(image, str(tmp_path / "scan.mhd"), True)
+    packed = tmp_path / "scan.zraw"
+    if name == "scan.nrrd":
+        fields = ["NRRD0004", "type: short", "dimension: 3", "sizes: 100 100 4", "spacings: 1 1 1", "endian: little"]
+        (tmp_path / name).write_text("\n".join([*fields, "encoding: gzip", "data file: values.gz", "", ""]))
+        packed = tmp_path / "values.gz"
+        packed.write_bytes(gzip.compress(values.tobytes()))
+    assert np.array_equal(read_scan(tmp_path / name)[0], values.transpose())
+    whole = packed.read_bytes()
+    for damaged in (whole[:-1], whole[: len(whole) // 2], b"", whole[:99] + bytes([whole[99] ^ 8]) + whole[100:]):
+        packed.write_bytes(damaged)
+        assert assert_good_or_told(read_scan, tmp_path / name, values.transpose()[None], altered=False)
+    packed.write_bytes(zlib.compress(bytes(2**20)))  # more than the header says
+    assert assert_good_or_told(read_scan, tmp_path / name, values.transpose()[None], altered=False)
+    packed.unlink()
+    assert assert_good_or_told(read_scan, tmp_path / name, values.transpose()[None], altered=False)
 
 
 @pytest.mark.parametrize("spacing", [1e20, 1e-30])
