@@ -106,7 +106,8 @@ class SemiSupervisedTrainer(SupervisedTrainer):
         prepare_batch, inferer, postprocessing, key_train_metric, additional_metrics, metric_cmp_fn, train_handlers,
             event_names, event_to_attr, decollate, optim_set_to_none, to_kwargs, accumulation_steps: as in
             ``SupervisedTrainer``. ``prepare_batch`` must return image and label alone. With ``accumulation_steps`` the
-            discriminator and the teacher move when the student does.
+            discriminator and the teacher move when the student does. ``optim_set_to_none`` is True unless told
+            otherwise, as in PyTorch: gradients need not be set to zero and added to.
         amp: automatic mixed precision on the device's own type: float16 with a gradient scaler on CUDA, bfloat16 on the
             CPU, unless ``amp_kwargs`` names a ``dtype``.
         amp_kwargs: arguments of ``torch.autocast``.
@@ -195,7 +196,7 @@ class SemiSupervisedTrainer(SupervisedTrainer):
         event_names: list | None = None,
         event_to_attr: dict | None = None,
         decollate: bool = True,
-        optim_set_to_none: bool = False,
+        optim_set_to_none: bool = True,
         to_kwargs: dict | None = None,
         amp_kwargs: dict | None = None,
         compile: bool = False,
