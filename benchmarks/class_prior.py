@@ -34,10 +34,10 @@ from monai_sscm.transforms import LUNG_WINDOW
 
 VARIANTS: dict[str, tuple[str, dict[str, object]]] = {
     "ClassMix": ("classmix", {}),
-    "SupMix, naive: donors from anywhere": ("supmix", {"align_donors": "false", "paste_prob": 1.0}),
-    "SupMix, donors in place": ("supmix", {"paste_prob": 1.0}),
-    "SupMix, donors in place, half of the classes": ("supmix", {"paste_classes": "random_half", "paste_prob": 1.0}),
-    "SupMix, donors in place, onto half of the slices": ("supmix", {}),
+    "SupMix, naive: donors from anywhere": ("supmix", {"align_donors": "false"}),
+    "SupMix, donors in place": ("supmix", {}),
+    "SupMix, donors in place, half of the classes": ("supmix", {"paste_classes": "random_half"}),
+    "SupMix, donors in place, onto half of the slices": ("supmix", {"paste_prob": 0.5}),
 }
 
 

@@ -59,8 +59,8 @@ NO_MORE = {"unlabeled_images": "false"}  # the 48 training slices that give up t
 COVID19_CT: dict[str, tuple[str | None, dict[str, str]]] = {
     **{name: (override, NO_MORE) for name, (override, _) in COMMON.items()},
     # the naive form: every slice is pasted onto, with donors cropped anywhere; and with donors in place
-    "supmix_naive": ("supmix", {**NO_MORE, "align_donors": "false", "paste_prob": "1.0"}),
-    "supmix_in_place": ("supmix", {**NO_MORE, "paste_prob": "1.0"}),
+    "supmix_naive": ("supmix", {**NO_MORE, "align_donors": "false", "keep_class_shares": "false"}),
+    "supmix_in_place": ("supmix", {**NO_MORE, "keep_class_shares": "false"}),
     "full_supervision": ("supervised", {"num_labeled": "56"}),
     "classmix_1600": ("classmix", {}),
     "supmix_1600": ("supmix", {}),

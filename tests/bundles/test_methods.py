@@ -116,6 +116,25 @@ def test_supmix_of_labelled_images_never_sees_an_unlabelled_one(phantoms, tmp_pa
         mask = (step["donor_label"] == 1) if "donor_label" in step else view["mask"]
         assert torch.equal(view["mask"], mask)
         assert torch.equal(view["target"], torch.where(mask, step["donor_label"], step["label"]))
-        assert view["weight"] is None
+        # vessels count as much as in the labels that were pasted onto, up to the smoothing
+        shares = [float((x == 1).float().mean()) for x in (step["label"], view["target"])]
+        expected = (shares[0] + 0.01) / (shares[1] + 0.01)
+        torch.testing.assert_close(view["weight"][view["target"] == 1].unique(), torch.tensor([expected]))
         pasted += int(mask.sum())
     assert pasted > 0
+
+
+def test_supmix_keeps_the_shares_of_the_classes_unless_told_otherwise(phantoms, tmp_path):
+    for keep in (True, False):
+        trainer, steps = run(phantoms, tmp_path / str(keep), "supmix", keep_class_shares=keep)
+        for step in steps:
+            (view,) = step["views"]
+            mask, target = view["mask"], view["target"]
+            assert bool(mask.any()) and bool((target[mask] == 1).all())
+            plain = torch.where(mask, 1.0, step["pseudo_weight"])
+            for index in (0, 1):
+                before, after = ((x == index).double().mean() for x in (step["pseudo_label"], target))
+                ratio = (before + 0.01) / (after + 0.01) if keep else 1.0
+                torch.testing.assert_close(
+                    view["weight"][target == index], (plain[target == index] * ratio).float(), rtol=1e-4, atol=1e-6
+                )
