@@ -126,7 +126,7 @@ def test_supmix_of_labelled_images_never_sees_an_unlabelled_one(phantoms, tmp_pa
 
 def test_supmix_keeps_the_shares_of_the_classes_unless_told_otherwise(phantoms, tmp_path):
     for keep in (True, False):
-        trainer, steps = run(phantoms, tmp_path / str(keep), "supmix", keep_class_shares=keep)
+        _, steps = run(phantoms, tmp_path / str(keep), "supmix", keep_class_shares=keep)
         for step in steps:
             (view,) = step["views"]
             mask, target = view["mask"], view["target"]
