@@ -108,7 +108,7 @@ def test_bcp_pastes_both_ways_and_learns_from_nothing_else(phantoms, tmp_path):
 
 
 def test_supmix_of_labelled_images_never_sees_an_unlabelled_one(phantoms, tmp_path):
-    trainer, steps = run(phantoms, tmp_path, "supmix_labeled")
+    trainer, steps = run(phantoms, tmp_path, "supmix_labeled", paste_margin=0)
     assert list(trainer.data_loader.streams) == ["", "donor_"]
     pasted = 0
     for step in steps:
@@ -126,7 +126,7 @@ def test_supmix_of_labelled_images_never_sees_an_unlabelled_one(phantoms, tmp_pa
 
 def test_supmix_keeps_the_shares_of_the_classes_unless_told_otherwise(phantoms, tmp_path):
     for keep in (True, False):
-        _, steps = run(phantoms, tmp_path / str(keep), "supmix", keep_class_shares=keep)
+        _, steps = run(phantoms, tmp_path / str(keep), "supmix", paste_margin=0, keep_class_shares=keep)
         for step in steps:
             (view,) = step["views"]
             mask, target = view["mask"], view["target"]

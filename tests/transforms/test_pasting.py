@@ -95,6 +95,28 @@ def test_supervised_class_mix_pixel_by_pixel(spatial_dims, spatial, classes, don
     assert out["mixed_mask"].dtype == torch.bool
 
 
+@pytest.mark.parametrize(("spatial_dims", "spatial"), SIZES)
+@pytest.mark.parametrize("layout", ["index", "one_hot"])
+@pytest.mark.parametrize("ignore_index", [None, 0])
+def test_the_margin_is_pasted_with_its_true_labels(spatial_dims, spatial, layout, ignore_index):
+    batch = make_batch(spatial)
+    batch["label"][1] = 0  # nothing to widen
+    batch["label"][0] = 0
+    batch["label"][(0, 0, *(n // 2 for n in spatial))] = 2
+    label = batch["label"]
+    if layout == "one_hot":
+        batch["label"], batch["pseudo_label"] = one_hot(label, 3), one_hot(batch["pseudo_label"], 3)
+    out = make_supmix(spatial_dims, (2,), margin=2, ignore_index=ignore_index)(batch)
+    mask = np.zeros((4, 1, *spatial), dtype=bool)
+    for i, _, *where in np.argwhere(label.numpy() == 2):
+        mask[(i, 0, *(slice(max(w - 2, 0), w + 3) for w in where))] = True
+    if ignore_index is not None:
+        mask &= label.numpy() != ignore_index
+    np.testing.assert_array_equal(out["mixed_mask"].numpy(), mask)
+    for key, donor, out_key in zip(KEYS[:2], ("image", "label"), OUT):
+        assert torch.equal(out[out_key], torch.where(torch.as_tensor(mask), batch[donor], batch[key]).to(batch[key]))
+
+
 def test_inputs_are_left_alone_and_keys_are_overwritten_only_on_request():
     batch = make_batch((8, 8))
     before = {key: value.clone() for key, value in batch.items()}
@@ -361,6 +383,7 @@ def test_nothing_waits_for_the_device(monkeypatch, layout, classes):
         monkeypatch.setattr(torch, name, forbidden)
     for mix in (
         make_supmix(2, classes),
+        make_supmix(2, classes, margin=1, ignore_index=2),
         ClassMixd(KEYS, "pseudo_label", 3, 2, classes, output_keys=OUT, mask_key="mixed_mask"),
         CutMixSegd(KEYS, 2, output_keys=OUT, mask_key="mixed_mask"),
     ):
@@ -400,6 +423,7 @@ def test_refused_data(change, message):
         {"num_classes": 1, "classes": (0,)},
         {"prob": 1.5},
         {"spatial_dims": 4},
+        {"margin": -1},
     ],
 )
 def test_refused_arguments(kwargs):

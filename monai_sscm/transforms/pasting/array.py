@@ -26,6 +26,7 @@ import torch
 from monai.config.type_definitions import NdarrayOrTensor
 from monai.transforms.transform import RandomizableTransform
 from monai.utils import TransformBackends, convert_to_dst_type, convert_to_tensor
+from torch.nn.functional import max_pool2d, max_pool3d
 
 __all__ = ["ClassMix", "CutMixSeg", "PasteMix", "SupervisedClassMix"]
 
@@ -161,8 +162,11 @@ class _ClassPaste(PasteMix):
         spatial_dims: int,
         ignore_index: int | None = None,
         prob: float = 1.0,
+        margin: int = 0,
     ) -> None:
         super().__init__(spatial_dims=spatial_dims, num_draws=num_classes, prob=prob)
+        if margin < 0:
+            raise ValueError(f"`margin` must not be negative, got {margin!r}.")
         if num_classes < 2:
             raise ValueError(f"`num_classes` counts the background and must be at least 2, got {num_classes!r}.")
         if isinstance(classes, str):
@@ -181,8 +185,27 @@ class _ClassPaste(PasteMix):
         self.classes = classes
         self.num_classes = num_classes
         self.ignore_index = ignore_index
+        self.margin = margin
+        # channels of one-hot labels that are ignored
+        self._ignored = [c for c in range(num_classes) if c == ignore_index]
 
     def mask(self, reference: torch.Tensor) -> torch.Tensor:
+        mask = self._of_classes(reference)
+        if self.margin == 0:
+            return mask
+        wide = mask.float()
+        pool = max_pool2d if self.spatial_dims == 2 else max_pool3d
+        for axis in range(self.spatial_dims):  # one axis after the other: a box at the price of its sides
+            here = [self.margin * (i == axis) for i in range(self.spatial_dims)]
+            wide = pool(wide, [2 * m + 1 for m in here], stride=1, padding=here)
+        if self.ignore_index is None:
+            return wide > 0
+        one_hot = reference.shape[1] != 1
+        ignored = reference[:, self._ignored] != 0 if one_hot else reference == self.ignore_index
+        return (wide > 0) & ~ignored.any(1, keepdim=True)
+
+    def _of_classes(self, reference: torch.Tensor) -> torch.Tensor:
+        """Where the chosen classes are."""
         batch_size, channels = reference.shape[:2]
         if channels == self.num_classes:
             self._refuse_overlap(reference)
@@ -331,6 +354,8 @@ class SupervisedClassMix(_ClassPaste):
         spatial_dims: number of spatial dimensions of the data, 2 or 3.
         ignore_index: label value that is never pasted.
         prob: probability for a sample to receive a paste.
+        margin: how many pixels around the classes, to each side, are pasted with them, with their true labels too. Thin
+            structures then keep their surroundings, and their edges are no seam; 0 for the classes alone.
 
     Raises:
         ValueError: when an argument, a shape or a label is not as described. Whether a one-hot label overlaps

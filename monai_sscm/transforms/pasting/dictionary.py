@@ -141,6 +141,7 @@ class SupervisedClassMixd(PasteMixd):
         ignore_index: label value that is never pasted.
         prob: probability for a sample to receive a paste.
         allow_missing_keys: whether to pass over receivers that are not there.
+        margin: how many pixels around the classes are pasted with them, see the array version.
 
     Example:
         >>> import torch
@@ -179,9 +180,10 @@ class SupervisedClassMixd(PasteMixd):
         ignore_index: int | None = None,
         prob: float = 1.0,
         allow_missing_keys: bool = False,
+        margin: int = 0,
     ) -> None:
         self.mixer: SupervisedClassMix
-        mixer = SupervisedClassMix(classes, num_classes, spatial_dims, ignore_index, prob)
+        mixer = SupervisedClassMix(classes, num_classes, spatial_dims, ignore_index, prob, margin)
         super().__init__(mixer, keys, output_keys, mask_key, allow_missing_keys)
         self.donor_keys = self._donor_keys(donor_keys)
         self.label_key = label_key
