@@ -130,6 +130,28 @@ def test_supervised_class_mix(case):
 
 
 @MANY
+@given(cases(), st.integers(1, 4))
+def test_margin(case, margin):
+    """With a margin, what is pasted is what was pasted without, and all voxels near it that are not ignored."""
+    kwargs = {k: case[k] for k in ("num_classes", "spatial_dims", "ignore_index", "prob")}
+    wrap = CONTAINERS[case["container"]]
+    receiver = [wrap(case[k]) for k in ("image", "label", "weight")]
+    donor = [wrap(case["donor_image"]), wrap(case["donor_label"]), None]
+    masks = []
+    for m in (0, margin):
+        mix = SupervisedClassMix(case["classes"], **kwargs, margin=m).set_random_state(case["seed"])
+        mixed, mask = mix(receiver, donor, wrap(case["donor_label"]))
+        masks.append(plain(mask))
+    ones = torch.ones_like(case["donor_label"], dtype=torch.float32)
+    where = check(case, mixed, mask, [case["donor_image"], case["donor_label"], ones], offset=0)
+    ignored = case["donor_label"] == (10**6 if case["ignore_index"] is None else case["ignore_index"])
+    near = torch.zeros_like(where)
+    for i, _, *at in masks[0].nonzero().tolist():
+        near[(i, 0, *(slice(max(x - margin, 0), x + margin + 1) for x in at))] = True
+    assert torch.equal(where, near & ~ignored[torch.arange(len(where)) % len(ignored)])
+
+
+@MANY
 @given(cases())
 def test_class_mix(case):
     wrap = CONTAINERS[case["container"]]
