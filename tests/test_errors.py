@@ -25,6 +25,7 @@ from monai_sscm.errors import plain_errors
 def last_words(monkeypatch, capsys):
     """What is printed about the error that a function ends the process with."""
     monkeypatch.setattr(sys, "excepthook", sys.excepthook)
+    monkeypatch.setattr("threading.enumerate", list)  # nor wait for threads that other tests have left
     plain_errors()
 
     def run(function, *args) -> str:
