@@ -29,10 +29,12 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
+import torch
 from PIL import Image
 
 from monai_sscm.bundle import find_bundle
 from monai_sscm.data import chase_db1_datalist
+from monai_sscm.handlers.metrics import confusion_matrix, dice_per_class, iou_per_class
 
 OBSERVERS = {"observer 1": "labels", "observer 2": "labels_2nd_observer"}
 
@@ -64,10 +66,10 @@ def of_network(dataset_dir: Path, checkpoint: str, part: str, values: list[str])
 
 def of_people(first: list[str], second: list[str]) -> tuple[float, float, float]:
     """The same of the second observer's masks against the first's."""
-    a, b = (np.concatenate([np.asarray(Image.open(path)).ravel() > 0 for path in paths]) for paths in (first, second))
-    both, any_vessel = np.sum(a & b), np.sum(a | b)
-    background = np.sum(~a & ~b) / np.sum(~a | ~b)
-    return (both / any_vessel + background) / 2, both / any_vessel, 2 * both / (a.sum() + b.sum())
+    masks = [np.concatenate([np.asarray(Image.open(path)).ravel() > 0 for path in paths]) for paths in (first, second)]
+    matrix = confusion_matrix(*(torch.as_tensor(mask.astype(np.uint8)) for mask in masks), num_classes=2)
+    iou = iou_per_class(matrix)
+    return float(iou.mean()), float(iou[1]), float(dice_per_class(matrix)[1])
 
 
 def main() -> None:
