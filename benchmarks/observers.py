@@ -34,7 +34,7 @@ from PIL import Image
 
 from monai_sscm.bundle import find_bundle
 from monai_sscm.data import chase_db1_datalist
-from monai_sscm.handlers.metrics import confusion_matrix, dice_per_class, iou_per_class
+from monai_sscm.handlers import confusion_matrix, dice_per_class, iou_per_class
 
 OBSERVERS = {"observer 1": "labels", "observer 2": "labels_2nd_observer"}
 
@@ -67,7 +67,7 @@ def of_network(dataset_dir: Path, checkpoint: str, part: str, values: list[str])
 def of_people(first: list[str], second: list[str]) -> tuple[float, float, float]:
     """The same of the second observer's masks against the first's."""
     masks = [np.concatenate([np.asarray(Image.open(path)).ravel() > 0 for path in paths]) for paths in (first, second)]
-    matrix = confusion_matrix(*(torch.as_tensor(mask.astype(np.uint8)) for mask in masks), num_classes=2)
+    matrix = confusion_matrix(*(torch.as_tensor(mask.astype(np.int64)) for mask in masks), num_classes=2)
     iou = iou_per_class(matrix)
     return float(iou.mean()), float(iou[1]), float(dice_per_class(matrix)[1])
 
