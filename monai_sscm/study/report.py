@@ -63,8 +63,10 @@ def bar_chart(rows: Sequence[Mapping[str, Any]], num_labeled: int, methods: Mapp
     figure = Figure(figsize=(8, 0.36 * len(lines) + 1), layout="constrained")
     axes = figure.subplots()
     for i, line in enumerate(reversed(lines)):
-        axes.barh(i, line["mean_iou"][0], color="#3b6ea5" if line["method"].startswith("supmix") else "#b8c4d0")
-        axes.annotate(f"{line['mean_iou'][0]:.1f} ", (line["mean_iou"][0], i), ha="right", va="center", fontsize=8)
+        bar, text = ("#3b6ea5", "white") if line["method"] in ("supmix", "supmix_sufd") else ("#b8c4d0", "black")
+        mean = line["mean_iou"][0]
+        axes.barh(i, mean, color=bar)
+        axes.annotate(f"{mean:.1f} ", (mean, i), ha="right", va="center", fontsize=8, color=text)
         axes.plot(line["each_seed"], [i] * len(line["each_seed"]), "o", color="#222", markersize=3.5)
     axes.set_yticks(range(len(lines)), [line["title"] for line in reversed(lines)])
     every = [x for line in lines for x in line["each_seed"]]
