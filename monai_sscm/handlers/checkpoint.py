@@ -125,7 +125,7 @@ class CheckpointHandler:
     - ``last.pt``: everything, for going on and as the result: ``student``, ``teacher``, ``trainer`` (counters,
       discriminator and its optimizer, gradient scaler), ``evaluator`` (its best metric) and what ``save_dict`` names;
     - ``previous.pt``: the ``last.pt`` before it, in case the last is damaged;
-    - ``best.pt``: ``student`` and ``teacher`` when the evaluator's key metric was best.
+    - ``best.pt``: ``student`` and ``teacher`` when the evaluator's key metric was best, and ``settings``.
 
     On SIGTERM and Ctrl-C the trainer finishes the step, or the validation that it is in, saves and stops; a second
     signal ends it at once. With a :py:class:`monai_sscm.data.SemiSupervisedLoader` the training then goes on from that
@@ -310,7 +310,8 @@ class CheckpointHandler:
     def _keep_best(self, evaluator: Any) -> None:
         if _rank() == 0 and evaluator.state.best_metric_epoch == evaluator.state.epoch:
             student, teacher = unwrap(self.trainer.network).state_dict(), self.trainer.teacher.state_dict()
-            save_checkpoint({"student": student, "teacher": teacher}, self.save_dir / "best.pt")
+            best = {"student": student, "teacher": teacher, "settings": self.settings}
+            save_checkpoint(best, self.save_dir / "best.pt")
 
     def _see_to_folder(self) -> None:
         """Make the folder again if somebody removed it, so that the night's work has a place to go to."""

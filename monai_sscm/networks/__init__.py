@@ -14,7 +14,7 @@ from __future__ import annotations
 from .discriminator import FeatureDiscriminator
 from .features import FeatureDropout, FeatureTap
 from .teacher import make_teacher, unwrap, update_teacher
-from .weights import load_checkpoint, load_weights
+from .weights import load_checkpoint, load_weights, training_settings
 
 __all__ = [
     "FeatureDiscriminator",
@@ -23,6 +23,7 @@ __all__ = [
     "load_checkpoint",
     "load_weights",
     "make_teacher",
+    "training_settings",
     "unwrap",
     "update_teacher",
 ]

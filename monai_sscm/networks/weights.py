@@ -23,7 +23,7 @@ from torch import nn
 
 from .teacher import unwrap
 
-__all__ = ["load_checkpoint", "load_weights"]
+__all__ = ["load_checkpoint", "load_weights", "training_settings"]
 
 
 def load_checkpoint(path: str | Path) -> Any:
@@ -113,3 +113,32 @@ def load_weights(network: nn.Module, path: str | Path, weights: str = "teacher")
             f"The weights in {str(path)!r} are of another network: use the network, `in_channels` and `class_names` "
             f"that they were trained with ({reason[:300]})."
         ) from e
+
+
+def training_settings(path: str | Path) -> dict[str, Any]:
+    """
+    What a checkpoint's training was given, such as ``zoom`` and ``class_names`` in the bundles, so that nobody needs to
+    give it again to use the network.
+
+    Args:
+        path: ``last.pt`` or ``best.pt`` of a training, see :py:class:`monai_sscm.handlers.CheckpointHandler`.
+
+    Returns:
+        its ``settings``; empty for weights alone, such as a bundle's ``models/model.pt``, and where there is no file
+        yet: a configuration can be looked at before its training.
+
+    Raises:
+        ValueError: when the file is damaged.
+
+    Example:
+        >>> import tempfile
+        >>> import torch
+        >>> from monai_sscm.networks import training_settings
+        >>> path = tempfile.mkdtemp() + "/last.pt"
+        >>> torch.save({"teacher": {}, "settings": {"zoom": 0.5}}, path)
+        >>> training_settings(path).get("zoom", 1.0)
+        0.5
+    """
+    state = load_checkpoint(path) if Path(path).is_file() else None
+    settings = state.get("settings") if isinstance(state, Mapping) else None
+    return dict(settings) if isinstance(settings, Mapping) else {}

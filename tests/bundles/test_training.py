@@ -17,10 +17,11 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
-from monai.bundle import ConfigWorkflow
+from monai.bundle import ConfigParser, ConfigWorkflow
 
 from monai_sscm.data import SemiSupervisedLoader, write_chest_phantoms, write_vessel_phantoms
 from monai_sscm.handlers import iou_per_class
+from monai_sscm.networks import load_weights
 
 BUNDLES = Path(__file__).parents[2] / "bundles"
 CONFIGS = BUNDLES / "chase_vessel_segmentation" / "configs"
@@ -116,6 +117,33 @@ def test_every_method_trains_and_is_evaluated(phantoms, tmp_path, method, bundle
         assert len(rows) == 1
         matrix = torch.tensor([[sum(int(r[f"{a}_as_{b}"]) for r in rows) for b in classes] for a in classes])
         assert iou_per_class(matrix).tolist() == pytest.approx(ious, abs=1e-6, nan_ok=True)
+
+
+@pytest.mark.parametrize(
+    ("bundle", "given"),
+    [
+        ("chase_vessel_segmentation", {"zoom": 0.75, "class_names": ["nothing", "something"]}),
+        ("covid19_ct_segmentation", {"size": [40, 40], "class_names": ["nothing", "hazy", "dense"]}),
+    ],
+)
+def test_inference_and_evaluation_take_what_a_training_was_given(phantoms, tmp_path, bundle, given):
+    train = workflow(phantoms[bundle], tmp_path, "supervised", bundle=bundle, **given)
+    train.initialize()
+    train.run()
+    network = train.parser.get_parsed_content("network")
+    configs = BUNDLES / bundle / "configs"
+    for checkpoint in ("last.pt", "best.pt"):
+        for names in (["inference"], ["train", "evaluate"]):
+            parser = ConfigParser()
+            parser.read_config([str(configs / f"{name}.yaml") for name in names])
+            parser.update({"checkpoint": str(tmp_path / checkpoint), "bundle_root": str(configs.parent)})
+            wanted = {**given, "patch_size": [32, 32]}
+            if names != ["inference"]:  # the others change the network, and its weights do not fit
+                wanted = {name: wanted[name] for name in ("zoom", "size", "patch_size") if name in wanted}
+            assert {name: parser.get_parsed_content(name) for name in wanted} == wanted
+            if names == ["inference"]:
+                load_weights(parser.get_parsed_content("network"), tmp_path / checkpoint)
+                assert str(parser.get_parsed_content("network")) == str(network)
 
 
 @pytest.mark.parametrize("bundle", SMALL)

@@ -90,7 +90,8 @@ def test_files_and_their_contents(tmp_path):
     assert sorted(os.listdir(tmp_path)) == ["best.pt", "last.pt", "previous.pt"]
     last, previous, best = (torch.load(tmp_path / f"{n}.pt", weights_only=True) for n in ("last", "previous", "best"))
     assert set(last) == {"student", "teacher", "optimizer", "trainer", "evaluator", "settings"}
-    assert set(best) == {"student", "teacher"} and last["settings"] == {"method": "supmix", "patch_size": [8, 8]}
+    assert set(best) == {"student", "teacher", "settings"}
+    assert last["settings"] == best["settings"] == {"method": "supmix", "patch_size": [8, 8]}
     assert last["trainer"]["iteration"] == 12 and previous["trainer"]["iteration"] == 8
     assert last["evaluator"] == {"best_metric": 0.5, "best_metric_epoch": 2}
     for name, value in trainer.teacher.state_dict().items():
