@@ -10,12 +10,12 @@
 # limitations under the License.
 
 """
-Both data sets of the study in one table: SupMix + SUFD minus every other method, and the average over the sets.
+Both data sets of the study, at the lower label budget: scores of every method, and SupMix + SUFD minus every other.
 
     python benchmarks/headline.py
 
-Reads ``results/study_chase`` and ``results/study_covid19_ct``, the lower label budget, and writes the bar chart
-``methods.png`` beside each. The interval of an average is that of the averaged replicates of both sets' bootstraps.
+Reads ``results/study_chase`` and ``results/study_covid19_ct``, as far as they have come, and writes the bar chart
+``methods.png`` beside each. The interval of an average over the sets is of the averaged replicates of both bootstraps.
 """
 
 from __future__ import annotations
@@ -27,52 +27,68 @@ from typing import Any
 
 import numpy as np
 
-from monai_sscm.study import METHODS, Difference, bar_chart, difference
+from monai_sscm.study import METHODS, bar_chart, difference
+from monai_sscm.study.summary import scores
 
 RESULTS = Path(__file__).parent / "results"
 LOWER_BUDGET = {"study_chase": 2, "study_covid19_ct": 8}
+IOUS = {"study_chase": ["vessel"], "study_covid19_ct": ["ground-glass", "consolidation"]}
 OURS = "supmix_sufd"
 
 
-def minus(rows: list[Mapping[str, Any]], other: str, num_labeled: int) -> Difference | None:
-    """Ours minus another method at the lower budget; full supervision has a budget of its own."""
-    budgets = {row["num_labeled"] for row in rows if row["method"] == other}
-    budget = num_labeled if num_labeled in budgets else max(budgets, default=num_labeled)
-    return difference(rows, OURS, other, num_labeled, budget)
+def score_table(sets: Mapping[str, list[dict[str, Any]]]) -> list[str]:
+    """A row for each method: mIoU and IoU of the classes, means over the seeds, and mIoU of each seed, of both sets."""
+    lines = {
+        name: {line["method"]: line for line in scores([r for r in rows if _is_lower(r, LOWER_BUDGET[name])])}
+        for name, rows in sets.items()
+    }
+    heads = ["method", *(head for name in sets for head in ("mIoU", *(f"{c} IoU" for c in IOUS[name]), "each seed"))]
+    table = [heads, ["---"] * len(heads)]
+    for method in METHODS:
+        cells = [METHODS[method].title]
+        for name in sets:
+            line = lines[name].get(method)
+            keys = ["mean_iou", *(f"iou_{c}" for c in IOUS[name])]
+            cells += [f"{line[key][0]:.1f}" if line else "" for key in keys]
+            cells.append(", ".join(f"{x:.1f}" for x in line["each_seed"]) if line else "")
+        if any(cells[1:]):
+            table.append(cells)
+    return ["| " + " | ".join(row) + " |" for row in table]
 
 
-def average(differences: list[Difference]) -> tuple[float, float, float]:
-    """Mean over data sets of the differences, and the 95 % interval of it."""
-    low, high = np.quantile(np.mean([d.replicates for d in differences], axis=0), [0.025, 0.975])
-    return float(np.mean([d.mean for d in differences])), float(low), float(high)
+def difference_table(sets: Mapping[str, list[dict[str, Any]]]) -> list[str]:
+    """A row for each other method that both sets have: ours minus it in each set, the average and its interval."""
+    lines = ["| SupMix + SUFD minus | CHASE_DB1 | COVID-19 CT | average | 95 % interval |", "|---|---|---|---|---|"]
+    for other in METHODS:
+        found = []
+        for name, rows in sets.items():
+            budget = max(
+                (r["num_labeled"] for r in rows if r["method"] == other and _is_lower(r, LOWER_BUDGET[name])), default=0
+            )
+            found.append(difference(rows, OURS, other, LOWER_BUDGET[name], budget) if other != OURS else None)
+        if None not in found:
+            low, high = np.quantile(np.mean([d.replicates for d in found], axis=0), [0.025, 0.975])
+            mean = np.mean([d.mean for d in found])
+            cells = [f"{d.mean:+.2f}" for d in found] + [f"{mean:+.2f}", f"{low:+.2f} to {high:+.2f}"]
+            lines.append(f"| {METHODS[other].title} | " + " | ".join(cells) + " |")
+    return lines
 
 
-def vessel_iou(rows: list[Mapping[str, Any]], method: str) -> float:
-    """Mean over seeds at the smallest budget that the method has."""
-    smallest = min(row["num_labeled"] for row in rows if row["method"] == method)
-    found = [row["last"]["iou_vessel"] for row in rows if (row["method"], row["num_labeled"]) == (method, smallest)]
-    return float(np.mean(found))
+def _is_lower(row: Mapping[str, Any], budget: int) -> bool:
+    """Whether a result is of the lower budget, or of a method with a budget of its own."""
+    return row["num_labeled"] == budget or "num_labeled" in METHODS[row["method"]].values
 
 
 def main() -> None:
     sets = {}
     for name in LOWER_BUDGET:
-        with open(RESULTS / name / "results.jsonl") as file:
-            sets[name] = [json.loads(line) for line in file]
-        bar_chart(sets[name], LOWER_BUDGET[name]).savefig(RESULTS / name / "methods.png", dpi=150)
-    print("| SupMix + SUFD minus | CHASE_DB1 | COVID-19 CT | average | 95 % interval |\n|---|---|---|---|---|")
-    for other in METHODS:
-        found = [minus(rows, other, LOWER_BUDGET[name]) for name, rows in sets.items()] if other != OURS else [None]
-        if None not in found:
-            mean, low, high = average(found)
-            of_set = " | ".join(f"{d.mean:+.2f}" for d in found)
-            print(f"| {METHODS[other].title} | {of_set} | {mean:+.2f} | {low:+.2f} to {high:+.2f} |")
-    chase = sets["study_chase"]
-    if any(row["method"] == "full_supervision" for row in chase):
-        ours, full = vessel_iou(chase, OURS), vessel_iou(chase, "full_supervision")
-        print(
-            f"\nVessel IoU with 2 labels: {100 * ours:.1f}, {ours / full:.1%} of full supervision's {100 * full:.1f}."
-        )
+        if (RESULTS / name / "results.jsonl").is_file():
+            with open(RESULTS / name / "results.jsonl") as file:
+                sets[name] = [json.loads(line) for line in file]
+            bar_chart(sets[name], LOWER_BUDGET[name]).savefig(RESULTS / name / "methods.png", dpi=150)
+    print("\n".join(score_table(sets)))
+    if len(sets) == len(LOWER_BUDGET):
+        print("\n" + "\n".join(difference_table(sets)))
 
 
 if __name__ == "__main__":
