@@ -27,8 +27,8 @@ from typing import Any
 
 import numpy as np
 
-from monai_sscm.study import METHODS, bar_chart, difference
-from monai_sscm.study.summary import scores
+from monai_sscm.study import METHODS, bar_chart
+from monai_sscm.study.summary import differences, scores
 
 RESULTS = Path(__file__).parent / "results"
 LOWER_BUDGET = {"study_chase": 2, "study_covid19_ct": 8}
@@ -38,10 +38,7 @@ OURS = "supmix_sufd"
 
 def score_table(sets: Mapping[str, list[dict[str, Any]]]) -> list[str]:
     """A row for each method: mIoU and IoU of the classes, means over the seeds, and mIoU of each seed, of both sets."""
-    lines = {
-        name: {line["method"]: line for line in scores([r for r in rows if _is_lower(r, LOWER_BUDGET[name])])}
-        for name, rows in sets.items()
-    }
+    lines = {name: {line["method"]: line for line in scores(rows)} for name, rows in sets.items()}
     heads = ["method", *(head for name in sets for head in ("mIoU", *(f"{c} IoU" for c in IOUS[name]), "each seed"))]
     table = [heads, ["---"] * len(heads)]
     for method in METHODS:
@@ -59,14 +56,10 @@ def score_table(sets: Mapping[str, list[dict[str, Any]]]) -> list[str]:
 def difference_table(sets: Mapping[str, list[dict[str, Any]]]) -> list[str]:
     """A row for each other method that both sets have: ours minus it in each set, the average and its interval."""
     lines = ["| SupMix + SUFD minus | CHASE_DB1 | COVID-19 CT | average | 95 % interval |", "|---|---|---|---|---|"]
+    of_set = [{d.other: d for d in differences(rows, OURS, METHODS)} for rows in sets.values()]
     for other in METHODS:
-        found = []
-        for name, rows in sets.items():
-            budget = max(
-                (r["num_labeled"] for r in rows if r["method"] == other and _is_lower(r, LOWER_BUDGET[name])), default=0
-            )
-            found.append(difference(rows, OURS, other, LOWER_BUDGET[name], budget) if other != OURS else None)
-        if None not in found:
+        found = [by_other[other] for by_other in of_set if other in by_other]
+        if len(found) == len(sets):
             low, high = np.quantile(np.mean([d.replicates for d in found], axis=0), [0.025, 0.975])
             mean = np.mean([d.mean for d in found])
             cells = [f"{d.mean:+.2f}" for d in found] + [f"{mean:+.2f}", f"{low:+.2f} to {high:+.2f}"]
@@ -74,18 +67,15 @@ def difference_table(sets: Mapping[str, list[dict[str, Any]]]) -> list[str]:
     return lines
 
 
-def _is_lower(row: Mapping[str, Any], budget: int) -> bool:
-    """Whether a result is of the lower budget, or of a method with a budget of its own."""
-    return row["num_labeled"] == budget or "num_labeled" in METHODS[row["method"]].values
-
-
 def main() -> None:
     sets = {}
-    for name in LOWER_BUDGET:
+    for name, budget in LOWER_BUDGET.items():
         if (RESULTS / name / "results.jsonl").is_file():
             with open(RESULTS / name / "results.jsonl") as file:
-                sets[name] = [json.loads(line) for line in file]
-            bar_chart(sets[name], LOWER_BUDGET[name]).savefig(RESULTS / name / "methods.png", dpi=150)
+                rows = [json.loads(line) for line in file]
+            # full supervision has a budget of its own
+            sets[name] = [r for r in rows if r["num_labeled"] == budget or "num_labeled" in METHODS[r["method"]].values]
+            bar_chart(sets[name], budget).savefig(RESULTS / name / "methods.png", dpi=150)
     print("\n".join(score_table(sets)))
     if len(sets) == len(LOWER_BUDGET):
         print("\n" + "\n".join(difference_table(sets)))
