@@ -10,13 +10,14 @@
 # limitations under the License.
 
 """
-What a mix does to the classes that the student sees, and where the pasted lesions land.
+What a mix does to the classes that the student sees, and how much of what it sees is pasted.
 
-    python benchmarks/class_prior.py --dataset_dir data/covid19_ct --checkpoint runs/.../last.pt
+    python benchmarks/class_prior.py covid19_ct --dataset_dir data/covid19_ct --checkpoint runs/.../last.pt
 
-Of batches as the COVID-19 CT bundle trains on, with the checkpoint's teacher: the share of every class in the labelled
-crops, in the pseudo-labels and in the mixed targets, and the share of pasted lesion pixels that land on lung or lesions
-(what the receiver shows below -300 HU, or is pseudo-labelled as), in percent. Validation and test parts are not read.
+Of batches as the bundle trains on, with the checkpoint's teacher, in percent: the share of every class in the labelled
+crops, in the pseudo-labels and in the mixed targets, the share of pixels that are pasted, and of the loss's weight that
+they have. On CT also the share of pasted lesion pixels that land on lung or lesions (what the receiver shows below -300
+HU, or is pseudo-labelled as). Validation and test parts are not read.
 """
 
 from __future__ import annotations
@@ -32,12 +33,20 @@ from monai_sscm.bundle import find_bundle
 from monai_sscm.networks import load_weights
 from monai_sscm.transforms import LUNG_WINDOW
 
-VARIANTS: dict[str, tuple[str, dict[str, object]]] = {
-    "ClassMix": ("classmix", {}),
-    "SupMix, naive: donors from anywhere": ("supmix", {"align_donors": "false"}),
-    "SupMix, donors in place": ("supmix", {}),
-    "SupMix, donors in place, half of the classes": ("supmix", {"paste_classes": "random_half"}),
-    "SupMix, donors in place, onto half of the slices": ("supmix", {"paste_prob": 0.5}),
+BUNDLES = {"chase": "chase_vessel_segmentation", "covid19_ct": "covid19_ct_segmentation"}
+VARIANTS: dict[str, dict[str, tuple[str, dict[str, object]]]] = {
+    "chase": {
+        "ClassMix": ("classmix", {}),
+        "SupMix, vessels alone": ("supmix", {"paste_margin": 0}),
+        "SupMix, with a margin (default)": ("supmix", {}),
+    },
+    "covid19_ct": {
+        "ClassMix": ("classmix", {}),
+        "SupMix, naive: donors from anywhere": ("supmix", {"align_donors": "false"}),
+        "SupMix, donors in place (default)": ("supmix", {}),
+        "SupMix, donors in place, half of the classes": ("supmix", {"paste_classes": "random_half"}),
+        "SupMix, donors in place, onto half of the slices": ("supmix", {"paste_prob": 0.5}),
+    },
 }
 
 
@@ -48,21 +57,23 @@ def shares(label: torch.Tensor, num_classes: int) -> torch.Tensor:
 @torch.no_grad()
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--dataset_dir", default="data/covid19_ct")
+    parser.add_argument("data", choices=BUNDLES)
+    parser.add_argument("--dataset_dir", required=True)
     parser.add_argument("--checkpoint", required=True)
     parser.add_argument("--seed", type=int, default=10)
-    parser.add_argument("--batches", type=int, default=100)
+    parser.add_argument("--batches", type=int, default=50)
     args = parser.parse_args()
-    configs = Path(find_bundle("covid19_ct_segmentation")) / "configs"
+    configs = Path(find_bundle(BUNDLES[args.data])) / "configs"
     low, high = LUNG_WINDOW
     tissue = (-300 - low) / (high - low)
-    print(
-        "| mix | labelled crops | pseudo-labels | mixed targets | pasted onto lung or lesion |\n|---|---|---|---|---|"
-    )
-    for name, (override, values) in VARIANTS.items():
+    heads = ["mix", "labelled crops", "pseudo-labels", "mixed targets", "pasted pixels", "their weight"]
+    heads += ["pasted onto lung or lesion"] if args.data == "covid19_ct" else []
+    print(f"| {' | '.join(heads)} |\n{'|---' * len(heads)}|")
+    for name, (override, values) in VARIANTS[args.data].items():
         with tempfile.TemporaryDirectory() as output_dir:
             values = {**values, "dataset_dir": args.dataset_dir, "output_dir": output_dir, "seed": args.seed}
-            values |= {"unlabeled_images": "false", "epoch_length": args.batches}
+            values |= {"epoch_length": args.batches}
+            values |= {"unlabeled_images": "false"} if args.data == "covid19_ct" else {}
             files = [str(configs / "train.yaml"), str(configs / f"{override}.yaml")]
             run = ConfigWorkflow(files, workflow_type="train", logging_file=False, **values)
             run.initialize()
@@ -70,18 +81,24 @@ def main() -> None:
             load_weights(trainer.teacher, args.checkpoint)
             names = run.parser.get_parsed_content("class_names")
             found = {key: torch.zeros(len(names)) for key in ("label", "pseudo_label", "mixed_label")}
-            landed, pasted = 0, 0
+            landed, lesions, pasted, pixels, weight, pasted_weight = 0, 0, 0, 0, 0.0, 0.0
             for batch in trainer.data_loader:
                 plain = {key: torch.as_tensor(value) for key, value in batch.items() if isinstance(value, torch.Tensor)}
                 plain |= trainer._pseudo_label(plain["unlabeled_image"])
                 mixed = trainer.views[0].mix(plain)
                 for key, total in found.items():
                     total += shares(mixed[key], len(names)) / args.batches
+                mask = mixed["mixed_mask"]
+                pasted, pixels = pasted + int(mask.sum()), pixels + mask.numel()
+                weight += float(mixed["mixed_weight"].sum())
+                pasted_weight += float((mixed["mixed_weight"] * mask).sum())
                 lung = (mixed["unlabeled_image"] < tissue) | (mixed["pseudo_label"] > 0)
-                lesion = mixed["mixed_mask"] & (mixed["mixed_label"] > 0)
-                landed, pasted = landed + int((lesion & lung).sum()), pasted + int(lesion.sum())
+                lesion = mask & (mixed["mixed_label"] > 0)
+                landed, lesions = landed + int((lesion & lung).sum()), lesions + int(lesion.sum())
         columns = [", ".join(f"{x:.1f}" for x in total.tolist()) for total in found.values()]
-        print(f"| {name} | {' | '.join(columns)} | {100 * landed / pasted:.0f} |", flush=True)
+        columns += [f"{100 * pasted / pixels:.0f}", f"{100 * pasted_weight / weight:.0f}"]
+        columns += [f"{100 * landed / lesions:.0f}"] if args.data == "covid19_ct" else []
+        print(f"| {name} | {' | '.join(columns)} |", flush=True)
 
 
 if __name__ == "__main__":
