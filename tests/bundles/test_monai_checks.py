@@ -92,14 +92,15 @@ def test_no_property_is_missing(phantoms, tmp_path, path, kind, configs):
 
 
 @pytest.mark.parametrize("path", BUNDLES, ids=lambda path: path.name)
-def test_training_and_inference_share_the_network(path):
-    networks = []
-    for name in ("train", "inference"):
+def test_training_evaluation_and_inference_share_the_network(path):
+    shared = ["class_names", "patch_size", "zoom" if "chase" in path.name else "size"]
+    found = []
+    for names in (["train"], ["train", "evaluate"], ["inference"]):
         parser = ConfigParser()
-        parser.read_config(str(path / "configs" / f"{name}.yaml"))
-        parser["bundle_root"] = str(path)
-        networks.append(parser.get_parsed_content("network"))
-    assert str(networks[0]) == str(networks[1])
+        parser.read_config([str(path / "configs" / f"{name}.yaml") for name in names])
+        parser.update({"bundle_root": str(path), "checkpoint": str(path / "models" / "model.pt")})
+        found.append([parser.get_parsed_content(name) for name in shared] + [str(parser.get_parsed_content("network"))])
+    assert found[0] == found[1] == found[2]
 
 
 def test_bundles_are_found_and_copied(tmp_path):
