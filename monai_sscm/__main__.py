@@ -41,16 +41,18 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--max_epochs", type=_positive, default=6, help="epochs of 50 steps for each method")
 
     p = command("study", "compare methods fairly: train and score methods x labels x seeds; tables and a report")
-    p.add_argument("--bundle", default="chase_vessel_segmentation", choices=bundle_names())
+    p.add_argument(
+        "--bundle", default="chase_vessel_segmentation", choices=bundle_names(), help="whose configurations are run"
+    )
     p.add_argument("--dataset_dir", help="folder of the data set; else procedural images and few steps, as a trial")
     p.add_argument("--output_dir", default="runs/study", help="folder for the results; the same again goes on there")
     p.add_argument("--methods", nargs="+", metavar="METHOD", help=f"of {', '.join(METHODS)}; else all")
     p.add_argument("--methods_file", help="YAML file with more methods: title, configs and values by name")
     p.add_argument("--num_labeled", nargs="+", type=_positive, default=[2], metavar="N", help="label budgets")
-    p.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2], metavar="SEED")
+    p.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2], metavar="SEED", help="each draws its own lists")
     p.add_argument("--part", choices=["val", "test"], default="test", help="images that are scored")
     p.add_argument("--values", nargs="+", type=_pair, default=[], metavar="NAME=VALUE", help="of train.yaml, for all")
-    p.add_argument("--group_pattern", help="expression whose first group in an image's name says which patient it is")
+    p.add_argument("--group_pattern", help="what of a file name says which patient an image is of: '(p[0-9]+)_'")
     p.add_argument("--reference", default="supmix_sufd", help="method that the others are compared with")
     p.add_argument("--jobs", type=_positive, default=1, help="trainings at a time")
     p.add_argument("--threads", type=_positive, default=1, help="threads of each")

@@ -133,7 +133,7 @@ def semi_supervised_datalist(
 
 
 def chase_db1_datalist(
-    dataset_dir: str | Path, num_labeled: int | None = None, seed: int = 0
+    dataset_dir: str | Path, num_labeled: int | None = None, seed: int = 0, group_pattern: str | None = None
 ) -> dict[str, list[dict[str, str]]]:
     """
     List CHASE_DB1: 28 fundus photographs of 14 children, split by child into 16 train, 4 validation and 8 test images.
@@ -146,6 +146,7 @@ def chase_db1_datalist(
         dataset_dir: the folder.
         num_labeled: how many of the training images keep their masks, from as many children as possible. None: all.
         seed: which.
+        group_pattern: of other images, what of a file name says which patient it belongs to.
 
     Returns, Raises: as :py:func:`semi_supervised_datalist`.
     """
@@ -154,7 +155,7 @@ def chase_db1_datalist(
     if images.is_dir() and known & set(_files(images)):
         # with some of its images missing it is CHASE_DB1 still: better an error than test children among the training
         return semi_supervised_datalist(dataset_dir, num_labeled, seed, r"Image_(\d+)[LR]", CHASE_DB1_SPLIT)
-    return semi_supervised_datalist(dataset_dir, num_labeled, seed)
+    return semi_supervised_datalist(dataset_dir, num_labeled, seed, group_pattern)
 
 
 def select_labeled(

@@ -82,9 +82,10 @@ class Study:
         part: which images are scored, ``"test"`` or ``"val"``.
         values: values of the configuration that all runs share, such as ``{"max_epochs": 90}``.
         all_methods: the methods by name.
-        group_pattern: regular expression whose first group says of an image's name which patient it is of, for the
-            intervals. None: that of ``values``, if the bundle has one; else by the data set's ``split.json``, and of
-            CHASE_DB1 by its names; else each image is a patient of its own.
+        group_pattern: regular expression whose first group says of an image's name which patient it is of; the same
+            as that of ``values``. It keeps a patient's images in one part, where there is no ``split.json``, and
+            together in the intervals. None: by ``split.json``, and of CHASE_DB1 by its names; else each image is a
+            patient of its own.
         threads: of each run.
 
     Raises:
@@ -112,8 +113,10 @@ class Study:
         self.output_dir = Path(check_writable(output_dir)).resolve()
         self.part = part
         self.values = {str(k): v for k, v in (values or {}).items()}
+        if group_pattern:
+            self.values["group_pattern"] = group_pattern
         self.methods = all_methods
-        self.group_pattern = group_pattern or self.values.get("group_pattern") or _PATTERNS.get(bundle)
+        self.group_pattern = self.values.get("group_pattern") or _PATTERNS.get(bundle)
         self.threads = threads
         self.results_file = self.output_dir / "results.jsonl"
         self._lock = threading.Lock()

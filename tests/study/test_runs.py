@@ -168,6 +168,18 @@ def test_lists_are_those_of_the_values(phantoms, tmp_path):
     assert planned.group_pattern == "(.+)"
     assert [len(planned._datalist((), {"num_labeled": n})["unlabeled"]) for n in (2, 3)] == [2, 1]
     assert len(planned._datalist(("supervised",), {})["labeled"]) == 4
+    # a patient's photographs stay on one side
+    images = tmp_path / "eyes" / "images"
+    write_vessel_phantoms(tmp_path / "eyes", num_train=10, num_val=0, num_test=0, size=32)
+    for folder in (images, images.parent / "labels"):
+        for k, path in enumerate(sorted(folder.iterdir())):
+            path.rename(folder / f"p{k // 2}_{'LR'[k % 2]}{path.suffix}")
+    (tmp_path / "eyes" / "split.json").unlink()
+    eyes = Study(
+        "chase_vessel_segmentation", tmp_path / "eyes", tmp_path / "out", ["supmix"], part="val", group_pattern="(p.)_"
+    )
+    assert [Path(item["image"]).name[3] for item in eyes._datalist((), {})["val"]] == ["L", "R"]
+    assert eyes._patients([{"image": "p1_L.png"}, {"image": "p1_R.png"}]) == {"p1_L": "p1", "p1_R": "p1"}
     # the numbers of one's own slices are not those of the released ones, which are kept together
     assert planned._patients([{"image": "8.png"}, {"image": "29.png"}]) == {"8": "8", "29": "29"}
 
