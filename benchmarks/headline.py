@@ -32,6 +32,7 @@ from monai_sscm.study.summary import differences, scores
 
 RESULTS = Path(__file__).parent / "results"
 LOWER_BUDGET = {"study_chase": 2, "study_covid19_ct": 8}
+TITLES = {"study_chase": "CHASE_DB1", "study_covid19_ct": "COVID-19 CT"}
 IOUS = {"study_chase": ["vessel"], "study_covid19_ct": ["ground-glass", "consolidation"]}
 OURS = "supmix_sufd"
 
@@ -39,7 +40,7 @@ OURS = "supmix_sufd"
 def score_table(sets: Mapping[str, list[dict[str, Any]]]) -> list[str]:
     """A row for each method: mIoU and IoU of the classes, means over the seeds, and mIoU of each seed, of both sets."""
     lines = {name: {line["method"]: line for line in scores(rows)} for name, rows in sets.items()}
-    heads = ["method", *(head for name in sets for head in ("mIoU", *(f"{c} IoU" for c in IOUS[name]), "each seed"))]
+    heads = ["method", *(h for n in sets for h in (f"{TITLES[n]}: mIoU", *(f"{c} IoU" for c in IOUS[n]), "each seed"))]
     table = [heads, ["---"] * len(heads)]
     for method in METHODS:
         cells = [METHODS[method].title]
@@ -55,7 +56,10 @@ def score_table(sets: Mapping[str, list[dict[str, Any]]]) -> list[str]:
 
 def difference_table(sets: Mapping[str, list[dict[str, Any]]]) -> list[str]:
     """A row for each other method that both sets have: ours minus it in each set, the average and its interval."""
-    lines = ["| SupMix + SUFD minus | CHASE_DB1 | COVID-19 CT | average | 95 % interval |", "|---|---|---|---|---|"]
+    lines = [
+        f"| SupMix + SUFD minus | {' | '.join(TITLES.values())} | average | 95 % interval |",
+        "|---|---|---|---|---|",
+    ]
     of_set = [{d.other: d for d in differences(rows, OURS, METHODS)} for rows in sets.values()]
     for other in METHODS:
         found = [by_other[other] for by_other in of_set if other in by_other]
