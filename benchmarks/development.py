@@ -34,7 +34,7 @@ import numpy as np
 
 from monai_sscm.data import chase_db1_datalist, covid19_ct_datalist
 from monai_sscm.data.covid19_ct import COVID19_CT_SPLIT
-from monai_sscm.data.datalist import patients, read_split
+from monai_sscm.data.datalist import CHASE_DB1_PATIENT, patients, read_split
 from monai_sscm.study import METHODS, Study, read_methods
 
 HERE = Path(__file__).resolve().parent
@@ -57,7 +57,7 @@ def write_fold(data: str, dataset_dir: Path, folder: Path, fold: int) -> None:
             (folder / f"{key}s" / path.name).symlink_to(path)
         names.append(Path(item["image"]).stem)
     kept: Sequence[Sequence[object]] = []
-    pattern = r"Image_(\d+)[LR]" if data == "chase" else None
+    pattern = CHASE_DB1_PATIENT if data == "chase" else None
     if data == "covid19_ct":
         (folder / "unlabeled_images").symlink_to((dataset_dir / "unlabeled_images").resolve())
         together = (read_split(dataset_dir, COVID19_CT_SPLIT) or {})["kept_together"]

@@ -49,7 +49,9 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--methods", nargs="+", metavar="METHOD", help=f"of {', '.join(METHODS)}; else all")
     p.add_argument("--methods_file", help="YAML file with more methods: title, configs and values by name")
     p.add_argument("--num_labeled", nargs="+", type=_positive, default=[2], metavar="N", help="label budgets")
-    p.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2], metavar="SEED", help="each draws its own lists")
+    p.add_argument(
+        "--seeds", nargs="+", type=int, default=[0, 1, 2], metavar="SEED", help="each draws a labelled list and weights"
+    )
     p.add_argument("--part", choices=["val", "test"], default="test", help="images that are scored")
     p.add_argument("--values", nargs="+", type=_pair, default=[], metavar="NAME=VALUE", help="of train.yaml, for all")
     p.add_argument("--group_pattern", help="what of a file name says which patient an image is of: '(p[0-9]+)_'")

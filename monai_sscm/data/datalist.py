@@ -35,6 +35,9 @@ CHASE_DB1_SPLIT: dict[str, list[str]] = {
     for part, children in {"train": range(1, 9), "val": range(9, 11), "test": range(11, 15)}.items()
 }
 
+#: What of a CHASE_DB1 file name is the child.
+CHASE_DB1_PATIENT = r"Image_(\d+)[LR]"
+
 
 def semi_supervised_datalist(
     dataset_dir: str | Path,
@@ -146,7 +149,7 @@ def chase_db1_datalist(
         dataset_dir: the folder.
         num_labeled: how many of the training images keep their masks, from as many children as possible. None: all.
         seed: which.
-        group_pattern: of other images, what of a file name says which patient it belongs to.
+        group_pattern: of images of one's own, what of a file name says which patient it belongs to.
 
     Returns, Raises: as :py:func:`semi_supervised_datalist`.
     """
@@ -154,7 +157,7 @@ def chase_db1_datalist(
     known = {name for part in CHASE_DB1_SPLIT.values() for name in part}
     if images.is_dir() and known & set(_files(images)):
         # with some of its images missing it is CHASE_DB1 still: better an error than test children among the training
-        return semi_supervised_datalist(dataset_dir, num_labeled, seed, r"Image_(\d+)[LR]", CHASE_DB1_SPLIT)
+        return semi_supervised_datalist(dataset_dir, num_labeled, seed, CHASE_DB1_PATIENT, CHASE_DB1_SPLIT)
     return semi_supervised_datalist(dataset_dir, num_labeled, seed, group_pattern)
 
 

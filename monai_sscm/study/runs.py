@@ -35,7 +35,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from monai_sscm.bundle import find_bundle
 from monai_sscm.data.covid19_ct import released_split
-from monai_sscm.data.datalist import image_name, patients, read_split
+from monai_sscm.data.datalist import CHASE_DB1_PATIENT, image_name, patients, read_split
 from monai_sscm.handlers import check_writable
 
 from .methods import METHODS, Method
@@ -44,7 +44,7 @@ __all__ = ["Run", "Study"]
 
 _PACKAGES = ("monai-sscm", "monai", "torch", "pytorch-ignite", "numpy")
 # which child of CHASE_DB1 a photograph is of
-_PATTERNS = {"chase_vessel_segmentation": r"Image_(\d+)[LR]"}
+_PATTERNS = {"chase_vessel_segmentation": CHASE_DB1_PATIENT}
 # what the report draws over time: tags of TensorBoard's scalars
 _CURVES = ("mean_iou", "pseudo_weight", "pseudo_agreement_*", "discriminator_accuracy", "judged_labeled_*")
 

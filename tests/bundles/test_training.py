@@ -122,8 +122,11 @@ def test_every_method_trains_and_is_evaluated(phantoms, tmp_path, method, bundle
 @pytest.mark.parametrize(
     ("bundle", "given"),
     [
-        ("chase_vessel_segmentation", {"zoom": 0.75, "class_names": ["nothing", "something"]}),
-        ("covid19_ct_segmentation", {"size": [40, 40], "class_names": ["nothing", "hazy", "dense"]}),
+        ("chase_vessel_segmentation", {"zoom": 0.75, "class_names": ["nothing", "something"], "group_pattern": "(.+)"}),
+        (
+            "covid19_ct_segmentation",
+            {"size": [40, 40], "class_names": ["nothing", "hazy", "dense"], "group_pattern": "(.+)"},
+        ),
     ],
 )
 def test_inference_and_evaluation_take_what_a_training_was_given(phantoms, tmp_path, bundle, given):
@@ -138,6 +141,8 @@ def test_inference_and_evaluation_take_what_a_training_was_given(phantoms, tmp_p
             parser.read_config([str(configs / f"{name}.yaml") for name in names])
             parser.update({"checkpoint": str(tmp_path / checkpoint), "bundle_root": str(configs.parent)})
             wanted = {**given, "patch_size": [32, 32]}
+            if names == ["inference"]:
+                del wanted["group_pattern"]  # it has no list of patients
             assert {name: parser.get_parsed_content(name) for name in wanted} == wanted
             load_weights(parser.get_parsed_content("network"), tmp_path / checkpoint)
             assert str(parser.get_parsed_content("network")) == str(network)
