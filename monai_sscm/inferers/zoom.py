@@ -29,12 +29,17 @@ class ZoomInferer(Inferer):
     """
     Lets a network that was trained on images of another size, such as half, predict at the size of the image.
 
-    The image is resized as MONAI's ``Zoomd`` in "area" mode does, the inferer runs at that size, and its logits are
-    interpolated back, so that predictions are scored and saved at native size.
+    Images are resized as MONAI's ``Zoomd`` in "area" mode does (enlarged smoothly), the inferer runs at that size, and
+    its logits are interpolated back, so that predictions are scored and saved at native size.
 
     Args:
         zoom: the network's size as a factor of the image's, as in training; 1 leaves all as it is.
         inferer: what runs at that size, such as a sliding window.
+        shortest_side: pixels of the shortest side of the images that the network learned from, before ``zoom``. Images
+            of other cameras are then seen as if they were as large. None: every image is taken as it is.
+
+    Raises:
+        ValueError: when ``zoom`` or ``shortest_side`` is not above 0.
 
     Example:
         >>> import torch
@@ -45,12 +50,14 @@ class ZoomInferer(Inferer):
         torch.Size([1, 2, 45, 61])
     """
 
-    def __init__(self, zoom: float, inferer: Inferer) -> None:
+    def __init__(self, zoom: float, inferer: Inferer, shortest_side: int | None = None) -> None:
         super().__init__()
-        if not zoom > 0:
-            raise ValueError(f"`zoom` must be above 0, got {zoom!r}.")
+        for name, value in (("zoom", zoom), ("shortest_side", shortest_side)):
+            if value is not None and not value > 0:
+                raise ValueError(f"`{name}` must be above 0, got {value!r}.")
         self.zoom = zoom
         self.inferer = inferer
+        self.shortest_side = shortest_side
 
     def __call__(self, inputs: torch.Tensor, network: Callable, *args: Any, **kwargs: Any) -> torch.Tensor:
         """
@@ -62,9 +69,14 @@ class ZoomInferer(Inferer):
         Returns:
             logits ``(B, classes, *spatial)``.
         """
-        if self.zoom == 1:
-            return self.inferer(inputs, network, *args, **kwargs)
         native = list(inputs.shape[2:])
-        zoomed = interpolate(inputs, [max(1, int(n * self.zoom)) for n in native], mode="area")
+        sizes = native
+        if self.shortest_side is not None:
+            sizes = [round(n * self.shortest_side / min(native)) for n in native]
+        seen = [max(1, int(n * self.zoom)) for n in sizes]
+        if seen == native:
+            return self.inferer(inputs, network, *args, **kwargs)
+        smooth = _SMOOTH[len(native)]
+        zoomed = interpolate(inputs, seen, mode="area" if min(seen) <= min(native) else smooth)
         logits = self.inferer(zoomed, network, *args, **kwargs)
-        return interpolate(logits.float(), native, mode=_SMOOTH[len(native)])
+        return interpolate(logits.float(), native, mode=smooth)

@@ -39,7 +39,14 @@ def picture() -> np.ndarray:
 
 def segment(input: Path | list[Path], output_dir: Path, **values) -> ConfigWorkflow:
     source = [str(p) for p in input] if isinstance(input, list) else str(input)
-    values = {"input": source, "output_dir": str(output_dir), "bundle_root": str(BUNDLE), "zoom": 1.0, **values}
+    values = {
+        "input": source,
+        "output_dir": str(output_dir),
+        "bundle_root": str(BUNDLE),
+        "zoom": 1.0,
+        "shortest_side": None,
+        **values,
+    }
     run = ConfigWorkflow(str(CONFIG), workflow_type="infer", logging_file=False, **values)
     run.initialize()
     run.run()
