@@ -40,10 +40,10 @@ class BoundedCacheDataset(CacheDataset):
         transform: a ``Compose``; what comes before its first random transform is done once.
         cache_gigabytes: memory for cached images, in units of 2^30 bytes. Worker processes share it where processes are
             forked, as on Linux. 0: none.
-        kwargs: further arguments of ``CacheDataset``.
+        kwargs: further arguments of ``CacheDataset``, but for those that say how much is cached, and when.
 
     Raises:
-        ValueError: when ``cache_gigabytes`` is negative.
+        ValueError: when ``cache_gigabytes`` is negative, or one of those arguments is given.
 
     Example:
         >>> import numpy as np
@@ -60,6 +60,9 @@ class BoundedCacheDataset(CacheDataset):
     ) -> None:
         if cache_gigabytes < 0:
             raise ValueError(f"`cache_gigabytes` must not be negative, got {cache_gigabytes!r}.")
+        for name in ("cache_num", "cache_rate", "runtime_cache"):
+            if name in kwargs:
+                raise ValueError(f"`{name}` is reckoned from `cache_gigabytes`, which is to be given instead.")
         kwargs = {"progress": False, "copy_cache": False, **kwargs}
         cache_num = 0
         if len(data) and cache_gigabytes:

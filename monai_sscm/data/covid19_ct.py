@@ -143,9 +143,9 @@ def covid19_ct_datalist(
 
     Returns:
         lists by ``labeled``, ``unlabeled``, ``val`` and ``test`` of items with ``image`` and, but for unlabelled ones,
-        ``label``; in stacks, ``slice``, its index. Unlabelled items have a ``group``, the scan or patient that they are
-        of, and, if they are pictures of a scan with several slices, its ``export_window``, see
-        :py:func:`monai_sscm.transforms.export_window`.
+        ``label``; in stacks, ``slice``, its index. Unlabelled items, and those of a stack's ``val`` and ``test``,
+        have a ``group``, the scan or patient that they are of; pictures of an unlabelled scan with several slices have
+        its ``export_window``, see :py:func:`monai_sscm.transforms.export_window`.
 
     Raises:
         FileNotFoundError: when the folder, an image or a mask is missing.
@@ -204,6 +204,7 @@ def _released_stack(root: Path, num_labeled: int | None, seed: int) -> dict[str,
     parts = {
         part: [
             {"image": image, "label": mask, "slice": sizes[0][-1] - 1 - int(name) if backwards else int(name)}
+            | ({} if part == "train" else {"group": group_of[name]})
             for name in part_names
         ]
         for part, part_names in names.items()

@@ -70,7 +70,7 @@ def dicom_series(folder: str | Path) -> dict[str, list[str]]:
             continue
         try:
             header = read_header(path)
-        except RuntimeError:
+        except (RuntimeError, ValueError):  # the latter of a name that ITK cannot be told
             damaged.append(path)
             continue
         several = header.GetDimension() > 2 and header.GetSize()[2] > 1

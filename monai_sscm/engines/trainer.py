@@ -72,8 +72,8 @@ class SemiSupervisedTrainer(SupervisedTrainer):
     ``loss`` (their weighted sum), ``supervised_loss``, ``unsupervised_loss``, ``view_0_loss`` and so on, and where the
     discriminator ran ``adversarial_loss``, ``discriminator_loss`` and ``discriminator_accuracy`` (on fresh crops,
     before it learns from them). ``state.pseudo`` holds the unlabelled images with the teacher's pseudo-labels,
-    confidences and weights, ``state.views`` a dictionary for each view: ``image``, ``target``, ``weight``, ``mask``
-    and ``pred``.
+    confidences and weights, ``state.views`` a dictionary for each view whose weight is not 0: ``image``, ``target``,
+    ``weight``, ``mask`` and ``pred``.
 
     Mano, Saito, Hotta, "Accuracy Improvement of Semi-Supervised Segmentation Using Supervised ClassMix and
     Sup-Unsup Feature Discriminator", VISAPP 2025.
@@ -90,7 +90,7 @@ class SemiSupervisedTrainer(SupervisedTrainer):
         teacher_decay: share of the teacher that stays at a step, in [0, 1).
         teacher_warmup: whether it is ``min(1 - 1 / (t + 1), teacher_decay)`` in the first steps t = 0, 1, ..., so that
             the teacher soon forgets random weights. False for a teacher that was trained before.
-        confidence_threshold: the teacher's highest probability above which a pixel counts as confident.
+        confidence_threshold: the teacher's highest probability from which a pixel counts as confident.
         confidence_weighting: the pseudo-label's weight: ``"image"``, the share of confident pixels of the image on all
             its pixels; ``"pixel"``, 1 on confident pixels and 0 elsewhere.
         discriminator: network from a feature map to logits, positive for labelled images, such as

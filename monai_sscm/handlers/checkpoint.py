@@ -132,7 +132,8 @@ class CheckpointHandler:
     very step, else from the start of the epoch's data. On a CPU, a training that was killed at any moment and resumed
     ends with the same weights, bit for bit, as one that never stopped.
 
-    Put it last among the handlers, so that what others do after an epoch or a step is saved too.
+    Put it behind the handlers that change what is saved, such as a learning rate's or a validation's, so that what they
+    do after an epoch or a step is saved too.
 
     Args:
         save_dir: folder to write to.

@@ -75,7 +75,7 @@ class ImageScores:
         output = engine.state.output
         image = output["image"]
         paths = image.meta[ImageMetaKey.FILENAME_OR_OBJ]
-        slices = engine.state.batch.get("slice")
+        slices = image.meta.get("slice")  # of a stack, see TakeSlice
         for i, path in enumerate([paths] if isinstance(paths, str) else paths):
             name = image_name(path, None if slices is None else int(slices[i]))
             label = torch.as_tensor(output["label"][i, 0]).long()

@@ -30,7 +30,7 @@ def confusion_matrix(label: torch.Tensor, pred: torch.Tensor, num_classes: int) 
     Number of pixels of every class that are predicted as every class.
 
     Args:
-        label: the truth's class indices, int64.
+        label: the truth's class indices, int64; a pixel with another value, such as one to be ignored, does not count.
         pred: the prediction's, of the same shape.
         num_classes: number of classes with the background.
 
@@ -44,7 +44,8 @@ def confusion_matrix(label: torch.Tensor, pred: torch.Tensor, num_classes: int) 
         tensor([[1, 1],
                 [0, 2]])
     """
-    pairs = label.flatten() * num_classes + pred.flatten()
+    counted = (label >= 0) & (label < num_classes)
+    pairs = label[counted] * num_classes + pred[counted]
     return torch.bincount(pairs, minlength=num_classes**2).reshape(num_classes, num_classes)
 
 

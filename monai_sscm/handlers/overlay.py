@@ -31,7 +31,7 @@ def overlay(image: torch.Tensor, *masks: torch.Tensor) -> torch.Tensor:
 
     Args:
         image: ``(C, H, W)``; three channels are shown in colour, of others the first. A volume ``(C, H, W, D)`` is
-            shown by the slice with most of the first mask.
+            shown by the slice with most of the first mask, of which there must be one.
         masks: class indices, each ``(1, H, W)`` or ``(1, H, W, D)``.
 
     Returns:
@@ -44,7 +44,7 @@ def overlay(image: torch.Tensor, *masks: torch.Tensor) -> torch.Tensor:
     image = image if image.shape[0] == 3 else image[:1]
     low, high = image.amin(), image.amax()
     image = (image - low) / (high - low).clamp_min(1e-6)
-    highest = max(1.0, *(float(x.max()) for x in masks))
+    highest = max([1.0, *(float(x.max()) for x in masks)])
     # hsv begins and ends with red, so the highest class stays below its end
     shown = [blend_images(image, x / highest * 0.8, alpha=0.6, rescale_arrays=False) for x in masks]
     return torch.cat([image.expand(3, -1, -1), *(torch.as_tensor(x) for x in shown)], dim=2).clamp(0, 1)
@@ -68,7 +68,7 @@ class OverlayHandler:
     def attach(self, engine: Engine) -> None:
         """
         Args:
-            engine: an evaluator whose output has ``image``, ``label`` and ``pred`` (logits).
+            engine: an evaluator whose output has ``image``, ``label`` and ``pred``, logits or class indices.
         """
         engine.add_event_handler(Events.ITERATION_COMPLETED, self)
 
@@ -82,5 +82,7 @@ class OverlayHandler:
         number = engine.state.iteration - 1
         if number < self.num_images:
             item = items[0]
-            picture = overlay(item["image"], item["label"], torch.as_tensor(item["pred"]).argmax(0, keepdim=True))
+            pred = torch.as_tensor(item["pred"])
+            pred = pred if len(pred) == 1 else pred.argmax(0, keepdim=True)
+            picture = overlay(item["image"], item["label"], pred)
             self.summary_writer.add_image(f"{self.tag}_{number}", picture, engine.state.epoch)

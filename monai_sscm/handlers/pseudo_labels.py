@@ -40,7 +40,7 @@ def pseudo_label_stats(
     mean highest probability there; ``pseudo_confident_c``, the share of them at or above the threshold; and, if there
     is a view, ``pseudo_agreement_c``, the share of the first view's target pixels of class c, pasted ones left out,
     that the student predicts alike. Figures of a class without pixels are nan. ``pseudo_weight`` is the mean weight of
-    all pixels: what the losses of the views are multiplied by, pasted pixels aside.
+    all pixels, as the teacher's confidence gives it, before a view changes it.
 
     Args:
         pseudo: ``trainer.state.pseudo``.

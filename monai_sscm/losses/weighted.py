@@ -13,7 +13,8 @@
 Losses of a view of the unlabelled batch: prediction, target and a weight for every pixel.
 
 A pixel of weight 0 does not count (in ``WeightedMSELoss`` on request) and a paste has weight 1. Sums are divided by the
-number of pixels, not by the sum of the weights: where the teacher is unsure the whole loss gets small.
+number of pixels, not by the sum of the weights: where the teacher is unsure the whole loss gets small (but for
+``WeightedDiceLoss``, a ratio of sums).
 """
 
 from __future__ import annotations
@@ -34,7 +35,11 @@ class _WeightedLoss(nn.Module):
 
     @staticmethod
     def _check(pred: torch.Tensor, target: torch.Tensor, weight: torch.Tensor | None) -> None:
-        """Refuse a target that is neither an index map nor has a channel for every class."""
+        """Refuse one channel of logits, and a target that is neither an index map nor has a channel for every class."""
+        if pred.shape[1] < 2:
+            raise ValueError(
+                f"The prediction must have a channel for every class, background too, got {pred.shape[1]}."
+            )
         if target.shape[1] not in (1, pred.shape[1]) or target.shape[2:] != pred.shape[2:]:
             raise ValueError(
                 f"The target must be class indices in one channel or have {pred.shape[1]} channels, of the "

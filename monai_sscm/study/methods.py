@@ -74,6 +74,9 @@ def read_methods(path: str | Path) -> dict[str, Method]:
         unknown = set(entry or {}) - {"title", "configs", "values"}
         if unknown:
             raise ValueError(f"{name} in {str(path)!r} has {sorted(unknown)}: a method has title, configs and values.")
-        entry = {"title": name, "configs": (), "values": {}, **(entry or {})}
-        methods[str(name)] = Method(str(entry["title"]), tuple(entry["configs"]), entry["values"])
+        title, configs, values = ((entry or {}).get(key) for key in ("title", "configs", "values"))
+        configs, values = configs or [], values or {}
+        if not isinstance(configs, list) or not isinstance(values, dict):
+            raise ValueError(f"{name} in {str(path)!r}: `configs` must be a list of names, `values` a mapping.")
+        methods[str(name)] = Method(str(title or name), tuple(map(str, configs)), values)
     return methods

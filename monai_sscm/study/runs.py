@@ -24,6 +24,7 @@ import threading
 import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -160,7 +161,12 @@ class Study:
         """What there is so far, a dictionary for each finished run."""
         if not self.results_file.is_file():
             return []
-        return [json.loads(line) for line in self.results_file.read_text("utf-8").splitlines()]
+        rows = []
+        for line in self.results_file.read_text("utf-8").splitlines():
+            # a line that a power cut or a full disk left half written is no result: its run is done again
+            with suppress(json.JSONDecodeError):
+                rows.append(json.loads(line))
+        return rows
 
     def run(self, jobs: int = 1) -> list[Run]:
         """
@@ -193,7 +199,9 @@ class Study:
                 print(f"{finished} of {len(todo)}: {run.name}: {said}; about {left / 60:.0f} min left", flush=True)
 
         in_main = threading.current_thread() is threading.main_thread()
-        before = signal.signal(signal.SIGTERM, _leave) if in_main else None
+        # SIGHUP: a terminal that is closed; left alone where it is ignored, as under nohup
+        told = [s for s in (signal.SIGTERM, getattr(signal, "SIGHUP", None)) if s is not None] if in_main else []
+        before = {s: signal.signal(s, _leave) for s in told if signal.getsignal(s) != signal.SIG_IGN}
         pool = ThreadPoolExecutor(jobs)
         try:
             list(pool.map(one, todo))
@@ -205,8 +213,8 @@ class Study:
             raise
         finally:
             pool.shutdown()
-            if in_main:
-                signal.signal(signal.SIGTERM, before)
+            for number, handler in before.items():
+                signal.signal(number, handler)
         return failed
 
     def _folder(self, run: Run) -> Path:
@@ -215,10 +223,10 @@ class Study:
     def _patients(self, items: Sequence[dict[str, Any]]) -> dict[str, str]:
         """The patient of every scored image."""
         split = read_split(self.dataset_dir, released_split(self.dataset_dir))
-        # in a stack, slices are known by their number alone
-        names = {image_name(i["image"], i.get("slice")): str(i.get("slice", image_name(i["image"]))) for i in items}
-        of = patients(names.values(), self.group_pattern, split)
-        return {name: of[known_as] for name, known_as in names.items()}
+        # of the slices of a stack the list itself says it
+        known = {image_name(item["image"], item.get("slice")): item.get("group") for item in items}
+        of = patients([name for name, group in known.items() if group is None], self.group_pattern, split)
+        return {name: group or of[name] for name, group in known.items()}
 
     def _settings(self, name: str) -> dict[str, Any]:
         """What a result depends on beside method, budget and seed, as text."""
@@ -255,8 +263,10 @@ class Study:
         row["seconds"] = round(_read_seconds(folder / "seconds.txt"))
         row["peak_memory_mb"] = memory
         row["versions"] = {"python": platform.python_version(), **{name: version(name) for name in _PACKAGES}}
-        with self._lock, open(self.results_file, "a", encoding="utf-8") as file:
-            file.write(json.dumps(row) + "\n")
+        with self._lock, open(self.results_file, "a+b") as file:
+            file.seek(max(0, file.tell() - 1))
+            half_written = file.read(1) not in (b"", b"\n")
+            file.write(b"\n" * half_written + json.dumps(row).encode() + b"\n")
         return row
 
     def _command(
@@ -275,7 +285,10 @@ class Study:
         with open(folder / "log.txt", "a") as log:
             environment = {**os.environ, **dict.fromkeys(names, str(self.threads))}
             # no shell: a list of arguments, MONAI's command line and what the user asked for
-            process = subprocess.Popen(command, stdout=log, stderr=log, env=environment)  # nosec B603
+            # a session of its own: Ctrl-C in a terminal reaches us alone, and trainings are told to stop once
+            process = subprocess.Popen(  # nosec B603
+                command, stdout=log, stderr=log, env=environment, start_new_session=True
+            )
             self._processes.add(process)
             memory = None
             if hasattr(os, "wait4"):

@@ -30,7 +30,8 @@ class PlainCompose(Compose):
     :py:class:`monai.data.MetaTensor` every one of them updates affine matrices and records of what was applied, which
     takes most of the time that it takes to load a batch. As the last transform of a ``Compose``, after those that read
     and check, which name files by their metadata. Transforms run one after another, on each item of a list where one of
-    them gave a list; nothing is lazy.
+    them gave a list; nothing is lazy. Meanwhile metadata is off for the whole process: use workers that are processes,
+    not threads.
 
     Args:
         transforms: the transforms.
@@ -48,19 +49,29 @@ class PlainCompose(Compose):
     def __init__(self, transforms: Sequence[Callable] | Callable | None = None) -> None:
         super().__init__(transforms)
 
-    def __call__(self, input_: Any, *args: Any, **kwargs: Any) -> Any:
+    def __call__(self, input_: Any, start: int = 0, end: int | None = None, **kwargs: Any) -> Any:
         """
         Args:
             input_: what the first transform takes.
-            args, kwargs: what a ``Compose`` around this one hands on, which has no meaning here.
+            start: index of the first transform that is applied.
+            end: index of the first that is not; None: all that follow are applied.
+            kwargs: what a ``Compose`` around this one hands on (``threading``, ``lazy``), which has no meaning here.
         """
-        if isinstance(input_, Mapping):
-            input_ = {k: v.as_tensor() if isinstance(v, MetaTensor) else v for k, v in input_.items()}
+        input_ = _plain(input_)
         before = get_track_meta()
         set_track_meta(False)
         try:
-            for transform in self.transforms:
+            for transform in self.transforms[start:end]:
                 input_ = [transform(item) for item in input_] if isinstance(input_, list) else transform(input_)
             return input_
         finally:
             set_track_meta(before)
+
+
+def _plain(x: Any) -> Any:
+    """The same without metadata."""
+    if isinstance(x, Mapping):
+        return {key: _plain(value) for key, value in x.items()}
+    if isinstance(x, list):
+        return [_plain(value) for value in x]
+    return x.as_tensor() if isinstance(x, MetaTensor) else x

@@ -46,3 +46,6 @@ def test_nothing_and_less_than_nothing():
     assert len(BoundedCacheDataset([], Compose([]))) == 0
     with pytest.raises(ValueError, match="cache_gigabytes"):
         BoundedCacheDataset([], Compose([]), -1)
+    for name in ("cache_num", "cache_rate", "runtime_cache"):
+        with pytest.raises(ValueError, match=f"`{name}` is reckoned from `cache_gigabytes`"):
+            BoundedCacheDataset([], Compose([]), **{name: 1})

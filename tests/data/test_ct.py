@@ -34,6 +34,7 @@ from monai_sscm.data import (
     inference_datalist,
     write_chest_phantoms,
 )
+from monai_sscm.data.datalist import patients
 from monai_sscm.errors import reason
 from tests.dicom import write_file, write_series
 
@@ -432,13 +433,18 @@ def test_scans_of_one_patient_are_one_group(tmp_path):
 
 
 def test_slices_of_a_stack_that_is_stored_from_head_to_feet(stack):
-    expected = covid19_ct_datalist(stack, 8)["labeled"]
+    expected = covid19_ct_datalist(stack, 8)
     for name in ("tr_im.nii.gz", "tr_mask.nii.gz"):
         image = sitk.ReadImage(str(stack / name))
         image.SetDirection((1, 0, 0, 0, 1, 0, 0, 0, -1))
         sitk.WriteImage(image, str(stack / name))
-    got = covid19_ct_datalist(stack, 8)["labeled"]
-    assert [item["slice"] for item in got] == [99 - item["slice"] for item in expected]
+    got = covid19_ct_datalist(stack, 8)
+    for part in ("labeled", "val", "test"):
+        assert [item["slice"] for item in got[part]] == [99 - item["slice"] for item in expected[part]]
+        assert [item.get("group") for item in got[part]] == [item.get("group") for item in expected[part]]
+    # 30 slices of 17 patients, as the slices' numbers tell
+    of = patients([str(n) for n in COVID19_CT_SPLIT["test"]], None, COVID19_CT_SPLIT)
+    assert {str(99 - item["slice"]): item["group"] for item in got["test"]} == of and len(set(of.values())) == 17
 
 
 @pytest.fixture

@@ -33,7 +33,7 @@ import torch
 from monai.transforms import LoadImage
 from PIL import Image
 
-from monai_sscm.data import CTReader, PictureReader, dicom, semi_supervised_datalist
+from monai_sscm.data import CTReader, PictureReader, dicom, dicom_series, semi_supervised_datalist
 from monai_sscm.errors import is_ours, reason
 from monai_sscm.networks import load_checkpoint, load_weights
 from tests.dicom import write_series
@@ -374,6 +374,10 @@ def test_what_would_take_the_process_with_it(tmp_path):
         with pytest.raises(Exception) as error:
             read_scan(odd)
         assert is_ours(reason(error.value)) and "rename it" in str(reason(error.value))
+    paths = write_series(scan(), tmp_path / "series")
+    paths[1].rename(paths[1].parent / os.fsdecode(b"\xff.dcm"))
+    found = dicom_series(tmp_path / "series")  # it is named when its series is read, and other scans are not held up
+    assert len(found) == 1 and sum(len(files) for files in found.values()) == len(paths)
 
 
 def test_slices_in_files_of_their_own_are_refused(tmp_path):

@@ -14,6 +14,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable
 from types import SimpleNamespace
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -237,6 +238,7 @@ def test_overlay():
     volume = torch.zeros(1, 4, 5, 6)
     volume[..., 3] = 1
     assert overlay(torch.rand(1, 4, 5, 6), volume, volume).shape == (3, 4, 15)
+    assert overlay(image).shape == (3, 6, 8)
 
 
 def test_overlay_handler(tmp_path):
@@ -246,6 +248,19 @@ def test_overlay_handler(tmp_path):
     OverlayHandler(writer, num_images=2).attach(engine)
     engine.run([0, 1, 2])
     assert writer.pictures == [("overlay_0", (3, 4, 12), 1), ("overlay_1", (3, 4, 12), 1)]
+
+
+def test_overlay_of_class_indices_and_of_logits():
+    """As a volume is predicted, whose logits would not fit."""
+    index = torch.randint(0, 3, (1, 1, 4, 4, 2), dtype=torch.uint8)
+    logits = torch.nn.functional.one_hot(index[:, 0].long(), 3).movedim(-1, 1).float()
+    for pred in (index, logits):
+        writer = Mock()
+        engine = Engine(lambda engine, batch: {"image": torch.zeros(1, 1, 4, 4, 2), "label": index, "pred": batch})
+        OverlayHandler(writer, num_images=1).attach(engine)
+        engine.run([pred])
+        image, truth, prediction = writer.add_image.call_args.args[1].split(4, dim=2)
+        assert torch.equal(truth, prediction) and not torch.equal(image, prediction)
 
 
 def test_scalars():

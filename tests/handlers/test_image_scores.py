@@ -19,10 +19,11 @@ import numpy as np
 import pytest
 import torch
 from ignite.engine import Engine
-from monai.data import MetaTensor
+from monai.data import MetaTensor, list_data_collate
 from PIL import Image
 
 from monai_sscm.handlers import ImageScores, confusion_matrix, dice_per_class, iou_per_class
+from monai_sscm.transforms import TakeSliced
 
 NAMES = ["background", "ground-glass", "consolidation"]
 
@@ -72,12 +73,18 @@ def test_every_image_has_its_scores(tmp_path, logits):
 
 
 def test_slices_of_a_stack_are_told_apart(tmp_path):
-    image = MetaTensor(torch.rand(2, 1, 4, 4, 1), meta={"filename_or_obj": ["stack.nii.gz", "stack.nii.gz"]})
+    stack = MetaTensor(torch.rand(1, 4, 4, 20), meta={"filename_or_obj": "stack.nii.gz"})
+    images = [TakeSliced("image")({"image": stack, "slice": i}) for i in (7, 12)]
+    image = list_data_collate(images)["image"]
     label = torch.zeros(2, 1, 4, 4, 1, dtype=torch.uint8)
-    batch = {"slice": torch.tensor([7, 12])}
-    run(ImageScores(tmp_path, NAMES), [batch], [{"image": image, "label": label, "pred": label}])
+    run(ImageScores(tmp_path, NAMES), [{}], [{"image": image, "label": label, "pred": label}])
     assert [row["image"] for row in read(tmp_path)] == ["stack_7", "stack_12"]
     assert not list(tmp_path.glob("*.jpg"))
+
+
+def test_ignored_pixels_do_not_count():
+    label, pred = torch.tensor([[0, 255], [1, -100]]), torch.tensor([[0, 1], [0, 1]])
+    assert confusion_matrix(label, pred, 2).tolist() == [[1, 0], [1, 0]]
 
 
 def test_confusion_matrices_add_up():

@@ -134,7 +134,12 @@ def test_deep_supervision():
 @pytest.mark.parametrize("loss", [WeightedCELoss(), WeightedDiceCELoss()])
 def test_refused_shapes(loss):
     pred, target, weight = make((6, 5))
-    for wrong in ((pred, target[..., :4], weight), (pred, target, weight[..., :4]), (pred, pred[:, :2], weight)):
+    for wrong in (
+        (pred, target[..., :4], weight),
+        (pred, target, weight[..., :4]),
+        (pred, pred[:, :2], weight),
+        (pred[:, :1], target, weight),
+    ):
         with pytest.raises(ValueError, match="must"):
             loss(*wrong)
 

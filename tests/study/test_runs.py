@@ -14,6 +14,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -22,11 +23,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import SimpleITK as sitk
 import torch
 
 from monai_sscm.__main__ import main
-from monai_sscm.data import write_chest_phantoms, write_vessel_phantoms
-from monai_sscm.study import METHODS, Study, mean_iou, read_methods, study
+from monai_sscm.data import chest_phantom, write_chest_phantoms, write_vessel_phantoms
+from monai_sscm.study import METHODS, Method, Study, mean_iou, read_methods, study
 
 SMALL = {"zoom": 1.0, "patch_size": "[32,32]", "max_epochs": 1, "epoch_length": 4, "val_interval": 1}
 
@@ -92,21 +94,22 @@ def test_what_is_done_is_not_repeated_and_a_stopped_training_goes_on(done, phant
     again = Study("chase_vessel_segmentation", methods=["supervised", "supmix_sufd"], **arguments)
     monkeypatch.setattr(again, "_command", None)
     assert again.run() == [] and (done / "results.jsonl").read_text() == before
-    # a run whose line is not there yet: its checkpoint is taken up, and its training is not repeated
-    lines = before.splitlines(keepends=True)
+    # a run whose line is not there yet, or half: its checkpoint is taken up, and its training is not repeated
+    lines = sorted(before.splitlines(keepends=True), key=lambda line: json.loads(line)["method"] == "supervised")
     (tmp_path / "runs").symlink_to(done / "runs")
-    (tmp_path / "results.jsonl").write_text(
-        "".join(line for line in lines if json.loads(line)["method"] != "supervised")
-    )
+    (tmp_path / "results.jsonl").write_text("".join(lines[:-1]) + lines[-1][:500])
     resumed = Study("chase_vessel_segmentation", methods=["supervised"], **{**arguments, "output_dir": tmp_path})
     assert resumed.run() == []
-    old, new = (next(r for r in rows(root) if r["method"] == "supervised") for root in (done, tmp_path))
+    assert len(resumed.results()) == len(lines)
+    old, new = (next(r for r in found if r["method"] == "supervised") for found in (rows(done), resumed.results()))
     assert old["images"] == new["images"]
     assert new["seconds"] > old["seconds"]  # those of the second start are added
     assert old["curves"] == new["curves"]
 
 
-def test_told_to_stop_it_stops_the_trainings_and_goes_on_later(phantoms, tmp_path):
+@pytest.mark.parametrize("told", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT], ids=lambda told: told.name)
+def test_told_to_stop_it_stops_the_trainings_and_goes_on_later(phantoms, tmp_path, told):
+    """By a signal to itself, or, as Ctrl-C in a terminal, to all that was started there."""
     values = {**SMALL, "max_epochs": 400}
     command = [
         sys.executable,
@@ -120,13 +123,13 @@ def test_told_to_stop_it_stops_the_trainings_and_goes_on_later(phantoms, tmp_pat
     ]
     command += ["--methods", "supervised", "--seeds", "0", "1", "--values", *(f"{k}={v}" for k, v in values.items())]
     folder = tmp_path / "runs" / "supervised_labeled2_seed0"
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, start_new_session=True)
     deadline = time.monotonic() + 120
     while not (folder / "last.pt").is_file() and time.monotonic() < deadline:
         time.sleep(0.1)
-    process.send_signal(signal.SIGTERM)
+    os.killpg(process.pid, told)
     output, _ = process.communicate(timeout=60)
-    assert process.returncode == 128 + signal.SIGTERM and "failed" not in output
+    assert process.returncode in (128 + told, -told) and "failed" not in output
     assert not (tmp_path / "results.jsonl").exists()
     # nothing writes there any more, the second training did not begin, and a checkpoint is there to go on from
     written = (folder / "last.pt").stat().st_mtime
@@ -192,6 +195,24 @@ def test_slices_of_a_scan_are_one_patient(tmp_path):
     assert len(found) == 1 and len(found[0]["images"]) == len(set(found[0]["patients"].values())) == 2
 
 
+def test_slices_of_a_stack_are_scored_one_by_one(tmp_path):
+    slices = [chest_phantom(64, 1, seed) for seed in range(8)]
+    for name, index in (("tr_im.nii.gz", 0), ("tr_mask.nii.gz", 1)):
+        array = np.concatenate([s[index] for s in slices], axis=-1)
+        sitk.WriteImage(sitk.GetImageFromArray(array.transpose()), str(tmp_path / name))
+    split = {"train": [0, 1, 2, 3], "val": [4], "test": [5, 6, 7], "kept_together": [[5, 7]]}
+    (tmp_path / "split.json").write_text(json.dumps(split))
+    values = {"size": "[48,48]", "patch_size": "[32,32]", "max_epochs": 1, "epoch_length": 2, "val_interval": 1}
+    found = study("covid19_ct_segmentation", tmp_path, tmp_path / "out", ["supmix"], [2], [0], values=values)
+    images, of = found[0]["images"], found[0]["patients"]
+    assert set(images) == set(of) == {"tr_im_5", "tr_im_6", "tr_im_7"}
+    assert of["tr_im_5"] == of["tr_im_7"] != of["tr_im_6"]
+    # the masks are those of these slices, told by their class shares
+    for number in (5, 6, 7):
+        truth = np.array(images[f"tr_im_{number}"]).sum(axis=1)
+        assert truth.tolist() == np.bincount(slices[number][1].ravel().astype(int), minlength=3).tolist()
+
+
 def test_methods_are_read_from_a_file(tmp_path):
     path = tmp_path / "methods.yaml"
     path.write_text("half: {title: SupMix on a half, configs: [supmix], values: {paste_prob: 0.5}}\nplain:\n")
@@ -201,6 +222,12 @@ def test_methods_are_read_from_a_file(tmp_path):
     path.write_text("half: {config: supmix}")
     with pytest.raises(ValueError, match=r"half in .* has \['config'\]: a method has title, configs and values"):
         read_methods(path)
+    for entry in ("configs: supmix", "values: [1]"):
+        path.write_text(f"half: {{{entry}}}")
+        with pytest.raises(ValueError, match="`configs` must be a list of names, `values` a mapping"):
+            read_methods(path)
+    path.write_text("half: {configs: , values: }")
+    assert read_methods(path)["half"] == Method("half")
     path.write_text("- half")
     with pytest.raises(ValueError, match="must have a mapping"):
         read_methods(path)

@@ -75,6 +75,10 @@ def test_dictionary_versions_use_up_what_they_need():
     assert d["image"].tolist() == [[[[2]], [[6]]]] and set(d) == {"image"}
     assert d["image"].untyped_storage().nbytes() == 2 * 8  # a slice does not hold on to its stack
     assert TakeSlice()(stack.numpy(), 2).tolist() == [[[[2]], [[6]]]]
+    affine = torch.tensor([[0, 0, 2.0, 7], [1, 0, 0, 8], [0, 3, 0, 9], [0, 0, 0, 1]], dtype=torch.float64)
+    piece = TakeSlice()(MetaTensor(stack, affine=affine), 2)
+    assert piece.meta["slice"] == 2 and piece.affine[:3, 3].tolist() == [7 + 2 * 2, 8, 9]
+    assert torch.equal(piece.affine[:, :3], affine[:, :3]) and affine[0, 3] == 7
     assert TakeSliced("image")({"image": stack})["image"] is stack
     with pytest.raises(ValueError, match="has 4 slices, there is no slice 4"):
         TakeSlice()(stack, 4)

@@ -96,6 +96,8 @@ def test_mask_of_another_size_names_both_files():
 def test_refused_colours():
     with pytest.raises(ValueError, match="3 channels that differ"):
         MaskToIndex(2)(torch.tensor([[[0]], [[1]], [[0]]]))
+    with pytest.raises(ValueError, match="2 channels that differ"):  # one-hot, of which channel 0 is the background
+        MaskToIndex(2)(torch.tensor([[[1, 1, 0]], [[0, 0, 1]]]))
 
 
 def test_dictionary():
@@ -157,3 +159,8 @@ def test_class_shares_after_a_mix_in_a_dictionary():
     assert float(ratio[vessel].sum()) == pytest.approx(int(batch["pseudo_label"].sum()), rel=1e-4)
     assert KeepClassSharesD is KeepClassSharesDict is KeepClassSharesd
     assert KeepClassSharesd("other", "a", "b", 2, allow_missing_keys=True)({"c": 1}) == {"c": 1}
+
+
+def test_shares_of_one_hot_labels_are_refused():
+    with pytest.raises(ValueError, match=r"of the weight's shape \(2, 1, 4, 4\), got \(2, 3, 4, 4\)"):
+        KeepClassShares(3)(torch.ones(2, 1, 4, 4), torch.ones(2, 3, 4, 4), torch.ones(2, 3, 4, 4))

@@ -14,8 +14,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from monai.data import MetaTensor, get_track_meta
-from monai.transforms import Compose, Lambdad, RandFlipd, RandSpatialCropd, RandSpatialCropSamplesd
+from monai.data import CacheDataset, MetaTensor, get_track_meta
+from monai.transforms import Compose, Lambdad, RandFlipd, RandSpatialCropd, RandSpatialCropSamplesd, Zoomd
 
 from monai_sscm.transforms import PlainCompose
 
@@ -48,3 +48,18 @@ def test_metadata_is_tracked_again_after_an_error():
     with pytest.raises(KeyError):
         PlainCompose([Lambdad("image", fail)])({"image": torch.zeros(1, 2, 2)})
     assert get_track_meta()
+
+
+def test_of_a_cache_each_transform_is_applied_once():
+    transform = PlainCompose([Zoomd("image", 0.5, keep_size=False), RandFlipd("image", 0.5, 0)]).set_random_state(0)
+    data = [{"image": MetaTensor(torch.rand(1, 32, 32))}]
+    dataset = CacheDataset(data, transform, progress=False)
+    images = [dataset[0]["image"] for _ in range(20)]
+    assert all(image.shape == (1, 16, 16) and type(image) is torch.Tensor for image in images)
+    assert len({float(image[0, 0, 0]) for image in images}) == 2  # flipped and not: what is random is not cached
+
+
+def test_what_is_no_mapping_loses_its_metadata_too():
+    image = MetaTensor(torch.rand(1, 4, 4))
+    assert type(PlainCompose([])(image)) is torch.Tensor
+    assert [type(item["image"]) for item in PlainCompose([])([{"image": image}])] == [torch.Tensor]

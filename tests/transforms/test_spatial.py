@@ -19,7 +19,7 @@ import numpy as np
 import pytest
 import torch
 from monai.data import MetaTensor
-from monai.transforms import Compose, RandFlip, RandRotate90
+from monai.transforms import Compose, RandFlip, RandFlipd, RandRotate90
 
 from monai_sscm.transforms import RandSymmetry, RandSymmetryD, RandSymmetryd, RandSymmetryDict
 
@@ -83,3 +83,24 @@ def test_keys_are_flipped_alike_and_seeds_repeat():
     assert RandSymmetryD is RandSymmetryDict is RandSymmetryd
     with pytest.raises(ValueError, match="two different axes"):
         RandSymmetry((0, 0))
+
+
+@pytest.mark.parametrize("shape", [(4, 4), (4, 5), (4, 4, 3)])
+def test_inverse(shape):
+    """Also between other transforms, whose records are theirs."""
+    values = {"image": torch.rand(1, *shape), "label": torch.rand(1, *shape)}
+    symmetry = RandSymmetryd(["image", "label"])
+    transform = Compose([RandFlipd(["image", "label"], 0.5, 1), symmetry, RandFlipd(["image", "label"], 0.5, 0)])
+    transform.set_random_state(0)
+    moved = 0
+    for _ in range(16):
+        out = transform({key: MetaTensor(x, affine=torch.eye(4).double()) for key, x in values.items()})
+        moved += not np.array_equal(out["image"], values["image"])
+        back = transform.inverse(out)
+        for key, x in values.items():
+            assert torch.equal(back[key].as_tensor(), x) and not back[key].applied_operations
+            torch.testing.assert_close(back[key].affine, torch.eye(4).double())
+    assert moved > 8
+    image = MetaTensor(values["image"])
+    assert all(len(symmetry({"image": image, "label": image})["image"].applied_operations) == 1 for _ in range(9))
+    assert not image.applied_operations

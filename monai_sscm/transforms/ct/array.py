@@ -18,6 +18,7 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 from monai.config.type_definitions import NdarrayOrTensor
+from monai.data import MetaTensor
 from monai.transforms import Transform
 from monai.utils import TransformBackends, convert_to_dst_type, convert_to_tensor
 from scipy import ndimage
@@ -95,6 +96,8 @@ class TakeSlice(Transform):
     """
     One slice of a stack, as a stack of one.
 
+    The metadata of a MetaTensor follows: its affine matrix says where the slice lies, ``meta["slice"]`` which it is.
+
     Example:
         >>> import torch
         >>> from monai_sscm.transforms import TakeSlice
@@ -119,7 +122,11 @@ class TakeSlice(Transform):
             )
         piece = image[..., index : index + 1]
         # not a view, with which the whole stack would be kept, and copied, wherever the slice goes
-        return piece.clone() if isinstance(piece, torch.Tensor) else piece.copy()
+        piece = piece.clone() if isinstance(piece, torch.Tensor) else piece.copy()
+        if isinstance(piece, MetaTensor):
+            piece.affine[:-1, -1] += index * piece.affine[:-1, -2]
+            piece.meta["slice"] = index
+        return piece
 
 
 def export_window(images: Sequence[np.ndarray]) -> tuple[float, float]:
@@ -229,7 +236,7 @@ def in_lung_box(image: NdarrayOrTensor) -> NdarrayOrTensor:
         >>> in_lung_box(torch.full((1, 8, 8, 2), -1000)).all()  # no lungs: all of it
         tensor(True)
     """
-    x: np.ndarray = convert_to_tensor(image, track_meta=False).numpy()
+    x: np.ndarray = convert_to_tensor(image, track_meta=False).cpu().numpy()
     inside = np.zeros(x.shape, dtype=bool)
     inside[(slice(None), *lung_box(x[0]))] = True
     out: NdarrayOrTensor = convert_to_dst_type(inside, dst=image, dtype=bool)[0]

@@ -40,7 +40,7 @@ class RandStrongIntensity(RandomizableTransform):
 
     Args:
         spatial_dims: number of spatial dimensions of the data, 2 or 3.
-        prob: probability of each of the five for a sample.
+        prob: probability of each of the five for a sample; what lies outside [0, 1] is brought to it.
         brightness: largest shift, in standard deviations of the sample; 0 turns it off, as with all that follow.
         contrast: largest change of contrast, as a share, below 1.
         gamma: largest exponent, at least 1; exponents are drawn from [1 / gamma, gamma].

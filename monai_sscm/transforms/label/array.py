@@ -63,7 +63,7 @@ class MaskToIndex(Transform):
         x = x.to(torch.uint8) if x.dtype == torch.bool else x
         name = f"The mask {file_of(mask)!r}"
         if x.shape[0] > 1:
-            grey = x[:3] if x.shape[0] in (3, 4) else x[:1] if x.shape[0] == 2 else x
+            grey = x[:3] if x.shape[0] == 4 else x
             if not bool((grey == grey[:1]).all()):
                 raise ValueError(
                     f"{name} has {x.shape[0]} channels that differ (shape {tuple(x.shape)}): save it with one channel, "
@@ -129,8 +129,15 @@ class KeepClassShares(Transform):
             weight: weight of every pixel, a sample or a batch.
             label: class indices after the mix, of the same shape. Pixels of no class keep their weight.
             reference: class indices before the mix.
+
+        Raises:
+            ValueError: when weight and label differ in shape, as with one-hot labels.
         """
         plain, after, before = (convert_to_tensor(x, track_meta=False) for x in (weight, label, reference))
+        if plain.shape != after.shape:
+            raise ValueError(
+                f"The label must be class indices of the weight's shape {tuple(plain.shape)}, got {tuple(after.shape)}."
+            )
         for index in range(self.num_classes):
             # no value is read back, so nothing waits for the device
             here = after == index

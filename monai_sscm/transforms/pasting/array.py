@@ -404,7 +404,8 @@ class CutMixSeg(PasteMix):
     Sample i receives from sample i + 1, the last from the first; a single sample stays as it is. With donors of their
     own, such as labelled images as in BCP, receiver i takes donor i mod B, where B is the number of donors. The box
     covers the share ``area`` of the image and has a random shape: the logarithms of its sides, as shares of the
-    image's, add up to the logarithm of ``area``, and are uniform on all the ways to do so that ``max_aspect`` leaves.
+    image's, add up to the logarithm of ``area``, and are uniform on all the ways to do so; with ``max_aspect`` they are
+    drawn together towards a cube until no box is longer than that, in 2D uniformly on what it leaves.
 
     French et al., "Semi-supervised semantic segmentation needs strong, varied perturbations", BMVC 2020. Bai et al.,
     "Bidirectional copy-paste for semi-supervised medical image segmentation", CVPR 2023.

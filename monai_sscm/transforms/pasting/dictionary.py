@@ -53,6 +53,8 @@ class PasteMixd(MapTransform, RandomizableTransform):
         allow_missing_keys: whether to pass over receivers that are not there.
     """
 
+    backend = PasteMix.backend
+
     def __init__(
         self,
         mixer: PasteMix,
@@ -64,7 +66,6 @@ class PasteMixd(MapTransform, RandomizableTransform):
         MapTransform.__init__(self, keys, allow_missing_keys)
         RandomizableTransform.__init__(self, mixer.prob)
         self.mixer = mixer
-        self.backend = mixer.backend
         self.output_keys = self.keys if output_keys is None else ensure_tuple(output_keys)
         if len(self.output_keys) != len(self.keys):
             raise ValueError(f"Every key needs an output key, got {self.keys} and {self.output_keys}.")
@@ -100,7 +101,7 @@ class PasteMixd(MapTransform, RandomizableTransform):
 
     def _donor_keys(self, donor_keys: Sequence[Hashable | None] | Hashable | None) -> tuple[Hashable | None, ...]:
         """A donor key, or None, for each of ``keys``."""
-        donors = (donor_keys,) if donor_keys is None or isinstance(donor_keys, str) else tuple(donor_keys)  # type: ignore[arg-type]
+        donors = ensure_tuple(donor_keys)
         if len(donors) != len(self.keys):
             raise ValueError(f"Every key needs a donor key or None, got {self.keys} and {donors}.")
         return donors

@@ -22,20 +22,21 @@ from typing import Any
 import torch
 from monai.config.type_definitions import NdarrayOrTensor
 from monai.data import MetaTensor, get_track_meta
-from monai.transforms import Flip, Rotate90
+from monai.transforms import Flip, InvertibleTransform, Rotate90
 from monai.transforms.transform import RandomizableTransform
-from monai.utils import TransformBackends, convert_to_tensor
+from monai.utils import TraceKeys, TransformBackends, convert_to_tensor
 
 __all__ = ["RandSymmetry"]
 
 
-class RandSymmetry(RandomizableTransform):
+class RandSymmetry(RandomizableTransform, InvertibleTransform):
     """
     One of the symmetries of a rectangle, or of a square, drawn uniformly: each of two axes is flipped or not, and,
     where both are of one length, the plane is given a quarter turn or not.
 
     The same distribution as MONAI's ``RandFlip`` along each axis and ``RandRotate90``, in a tenth of the time where no
-    metadata is kept; where it is, MONAI's ``Flip`` and ``Rotate90`` do the work, and the affine matrix follows.
+    metadata is kept; where it is, MONAI's ``Flip`` and ``Rotate90`` do the work, the affine matrix follows, and
+    ``inverse`` undoes what was done.
 
     Args:
         spatial_axes: the two axes, without the channel's.
@@ -80,7 +81,27 @@ class RandSymmetry(RandomizableTransform):
         first, second = (axis + 1 for axis in self.spatial_axes)
         turn = turn and self.turn and image.shape[first] == image.shape[second]
         if isinstance(image, MetaTensor):
-            image = Flip(flipped)(image) if flipped else image
-            return Rotate90(1, self.spatial_axes)(image) if turn else image
+            # a copy where nothing is moved, or the record would be the given image's, too
+            image = self._move(image, flipped, 1 if turn else 0) if flipped or turn else image.clone()
+            self.push_transform(image, extra_info={"flipped": flipped, "turn": turn})
+            return image
         image = image.flip([axis + 1 for axis in flipped]) if flipped else image
         return image.rot90(1, (first, second)) if turn else image
+
+    def inverse(self, data: MetaTensor) -> MetaTensor:
+        """
+        Undo what was done last.
+
+        Args:
+            data: image that this transform gave.
+        """
+        done = self.pop_transform(data)[TraceKeys.EXTRA_INFO]
+        turned_back = self._move(data, [], 3 if done["turn"] else 0)
+        return self._move(turned_back, done["flipped"], 0)
+
+    def _move(self, image: MetaTensor, flipped: list[int], turns: int) -> MetaTensor:
+        """Flip, then turn, without a record of either."""
+        for transform in ([Flip(flipped)] if flipped else []) + ([Rotate90(turns, self.spatial_axes)] if turns else []):
+            transform.tracing = False
+            image = transform(image)
+        return image

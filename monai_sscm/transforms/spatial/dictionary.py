@@ -22,6 +22,8 @@ from collections.abc import Hashable, Mapping
 import numpy as np
 from monai.config import KeysCollection
 from monai.config.type_definitions import NdarrayOrTensor
+from monai.data import MetaTensor
+from monai.transforms import InvertibleTransform
 from monai.transforms.transform import MapTransform, RandomizableTransform
 
 from .array import RandSymmetry
@@ -29,7 +31,7 @@ from .array import RandSymmetry
 __all__ = ["RandSymmetryD", "RandSymmetryDict", "RandSymmetryd"]
 
 
-class RandSymmetryd(RandomizableTransform, MapTransform):
+class RandSymmetryd(RandomizableTransform, MapTransform, InvertibleTransform):
     """
     Dictionary-based version of :py:class:`monai_sscm.transforms.RandSymmetry`: all keys are flipped and turned alike.
 
@@ -71,6 +73,18 @@ class RandSymmetryd(RandomizableTransform, MapTransform):
         self.symmetry.randomize()
         for key in self.key_iterator(d):
             d[key] = self.symmetry(d[key], randomize=False)
+        return d
+
+    def inverse(self, data: Mapping[Hashable, MetaTensor]) -> dict[Hashable, MetaTensor]:
+        """
+        Undo what was done last.
+
+        Args:
+            data: images by key, that this transform gave.
+        """
+        d = dict(data)
+        for key in self.key_iterator(d):
+            d[key] = self.symmetry.inverse(d[key])
         return d
 
 
