@@ -42,6 +42,12 @@ def find_bundle(name: str) -> str:
 
     Raises:
         ValueError: when there is none of this name.
+
+    Example:
+        >>> from pathlib import Path
+        >>> from monai_sscm.bundle import find_bundle
+        >>> (Path(find_bundle("chase_vessel_segmentation")) / "configs" / "inference.yaml").is_file()
+        True
     """
     if name not in bundle_names():
         raise ValueError(f"There is no bundle {name!r}: choose one of {', '.join(bundle_names())}.")

@@ -75,10 +75,19 @@ def dice_per_class(matrix: torch.Tensor) -> torch.Tensor:
     Dice coefficient of every class, ``2 |A and B| / (|A| + |B|)``; nan as in :py:func:`iou_per_class`.
 
     Args:
-        matrix: confusion matrix ``(C, C)``, truth in rows, prediction in columns.
+        matrix: as there.
+
+    Returns:
+        ``(C,)``, or ``(..., C)``, in [0, 1].
+
+    Example:
+        >>> import torch
+        >>> from monai_sscm.handlers import dice_per_class
+        >>> dice_per_class(torch.tensor([[8, 2, 0], [0, 2, 0], [0, 0, 0]]))
+        tensor([0.8889, 0.6667,    nan], dtype=torch.float64)
     """
     matrix = matrix.double()
-    return 2 * matrix.diagonal() / (matrix.sum(0) + matrix.sum(1))
+    return 2 * matrix.diagonal(dim1=-2, dim2=-1) / (matrix.sum(-2) + matrix.sum(-1))
 
 
 def segmentation_metrics(
@@ -97,6 +106,18 @@ def segmentation_metrics(
     Returns:
         ``mean_iou``, and ``iou_<name>`` and ``dice_<name>`` for every class; absent classes are nan and left out of
         the mean.
+
+    Example:
+        >>> import torch
+        >>> from ignite.engine import Engine
+        >>> from monai_sscm.handlers import segmentation_metrics
+        >>> engine = Engine(lambda engine, batch: batch)
+        >>> for name, metric in segmentation_metrics(["background", "vessel"]).items():
+        ...     metric.attach(engine, name)
+        >>> label = torch.tensor([[[0, 0], [1, 1]]])[None]
+        >>> logits = torch.nn.functional.one_hot(label[:, 0], 2).movedim(-1, 1).float()
+        >>> engine.run([{"pred": logits, "label": label}]).metrics["mean_iou"]
+        1.0
     """
     matrix = _IndexConfusionMatrix(len(class_names), output_transform=output_transform or _pred_and_label)
     metrics: dict[str, Metric] = {"mean_iou": MetricsLambda(lambda m: float(iou_per_class(m).nanmean()), matrix)}

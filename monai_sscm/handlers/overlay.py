@@ -36,6 +36,13 @@ def overlay(image: torch.Tensor, *masks: torch.Tensor) -> torch.Tensor:
 
     Returns:
         picture ``(3, H, W * (1 + number of masks))``, values in [0, 1].
+
+    Example:
+        >>> import torch
+        >>> from monai_sscm.handlers import overlay
+        >>> image, label = torch.rand(1, 20, 30), torch.randint(0, 3, (1, 20, 30))
+        >>> overlay(image, label, label).shape
+        torch.Size([3, 20, 90])
     """
     image, *masks = (torch.as_tensor(x).detach().cpu().float() for x in (image, *masks))
     if image.ndim == 4:
