@@ -128,7 +128,7 @@ def test_shipped_weights_segment_a_photograph_in_every_form(tmp_path):
     for name in ("as it is", "large", "small"):
         found = np.asarray(Image.fromarray(mask[name]).resize((999, 960), Image.Resampling.NEAREST))
         dice[name] = 2 * (found * truth).sum() / (found.sum() + truth.sum())
-    assert dice["as it is"] > 0.7  # 0.74 when the weights were trained
+    assert dice["as it is"] > 0.75  # 0.78 when the weights were trained
     assert dice["large"] > dice["as it is"] - 0.03 and dice["small"] > dice["as it is"] - 0.05
     assert (mask["photograph"] == mask["as it is"]).all()
     assert (np.rot90(mask["rotated"], -1) == mask["as it is"]).mean() > 0.97
