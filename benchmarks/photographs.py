@@ -15,8 +15,8 @@ Time and peak memory of segmenting photographs, beside the bare network over the
     python benchmarks/photographs.py
 
 For each number of photographs, of the size of CHASE_DB1's, two processes take turns: the bundle's inference, from the
-files to the masks' files, and a bare loop that reads the same files with Pillow, halves them, runs the network on the
-same windows and keeps nothing but its largest class. Figures are seconds without imports and loading weights, and the
+files to the masks' files, and a bare loop that reads the same files with Pillow, runs the network on the same windows at
+native size and keeps nothing but its largest class. Figures are seconds without imports and loading weights, and the
 highest memory of the process, imports and all. They go to ``results/photographs.jsonl``.
 """
 
@@ -35,7 +35,6 @@ from in_turn import figures_of, report
 from monai.bundle import ConfigWorkflow
 from monai.data.utils import dense_patch_slices
 from PIL import Image
-from torch.nn.functional import interpolate
 
 from monai_sscm.bundle import find_bundle
 from monai_sscm.data import vessel_phantom
@@ -72,9 +71,8 @@ def bare(folder: Path, output_dir: Path) -> float:
         with Image.open(path) as picture:
             image = torch.as_tensor(np.array(picture)).permute(2, 0, 1)[None].float()
         image = (image - image.mean((2, 3), keepdim=True)) / image.std((2, 3), keepdim=True)
-        half = interpolate(image, [size // 2 for size in image.shape[2:]], mode="area")
-        where = dense_patch_slices(half.shape[2:], patch, [int(p * (1 - overlap)) for p in patch])
-        windows = torch.cat([half[(slice(None), slice(None), *w)] for w in where])
+        where = dense_patch_slices(image.shape[2:], patch, [int(p * (1 - overlap)) for p in patch])
+        windows = torch.cat([image[(slice(None), slice(None), *w)] for w in where])
         for w in windows.split(batch):
             network(w).argmax(1).to(torch.uint8)
     return time.perf_counter() - start
@@ -82,7 +80,7 @@ def bare(folder: Path, output_dir: Path) -> float:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--photographs", nargs="*", type=int, default=[5, 20, 80])
+    parser.add_argument("--photographs", nargs="*", type=int, default=[5, 20, 40])
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--one", nargs=2, metavar=("KIND", "FOLDER"), help=argparse.SUPPRESS)
