@@ -15,9 +15,9 @@ Time and peak memory of segmenting photographs, beside the bare network over the
     python benchmarks/photographs.py
 
 For each number of photographs, of the size of CHASE_DB1's, two processes take turns: the bundle's inference, from the
-files to the masks' files, and a bare loop that reads the same files with Pillow, runs the network on the same windows at
-native size and keeps nothing but its largest class. Figures are seconds without imports and loading weights, and the
-highest memory of the process, imports and all. They go to ``results/photographs.jsonl``.
+files to the masks' files, and a bare loop that reads the same files with Pillow, runs the network on the same windows
+and keeps nothing but its largest class. Figures are seconds without imports and loading weights, and the highest memory
+of the process, imports and all. They go to ``results/photographs.jsonl``.
 """
 
 from __future__ import annotations
