@@ -63,16 +63,19 @@ def bar_chart(rows: Sequence[Mapping[str, Any]], num_labeled: int, methods: Mapp
     figure = Figure(figsize=(8, 0.36 * len(lines) + 1), layout="constrained")
     axes = figure.subplots()
     for i, line in enumerate(reversed(lines)):
-        bar, text = ("#3b6ea5", "white") if line["method"] in ("supmix", "supmix_sufd") else ("#b8c4d0", "black")
         mean = line["mean_iou"][0]
-        axes.barh(i, mean, color=bar)
-        axes.annotate(f"{mean:.1f} ", (mean, i), ha="right", va="center", fontsize=8, color=text)
+        axes.barh(i, mean, color="#3b6ea5" if line["method"] in ("supmix", "supmix_sufd") else "#b8c4d0")
+        # beside the plot, where no dot covers it
+        axes.annotate(f"{mean:.1f}", (1.01, i), xycoords=("axes fraction", "data"), va="center", fontsize=9)
         axes.plot(line["each_seed"], [i] * len(line["each_seed"]), "o", color="#222", markersize=3.5)
-    axes.set_yticks(range(len(lines)), [line["title"] for line in reversed(lines)])
+    own = {line["title"]: f" ({line['num_labeled']})" for line in lines if line["num_labeled"] != num_labeled}
+    axes.set_yticks(range(len(lines)), [line["title"] + own.get(line["title"], "") for line in reversed(lines)])
     every = [x for line in lines for x in line["each_seed"]]
     room = 0.15 * (max(every) - min(every)) + 0.5
     axes.set_xlim(min(every) - room, max(every) + room)
-    axes.set_xlabel(f"mIoU, %, {num_labeled} labelled images; dots are seeds (the axis does not begin at 0)")
+    axes.set_xlabel(
+        f"mIoU, %, {num_labeled} labelled images; dots are seeds, means on the right\n(the axis does not begin at 0)"
+    )
     axes.spines[["top", "right"]].set_visible(False)
     return figure
 

@@ -158,8 +158,9 @@ def test_the_report_needs_no_other_file(tmp_path):
 def test_figures():
     chart = bar_chart(ROWS, 2).axes[0]
     names = [label.get_text() for label in chart.get_yticklabels()]
-    assert names == ["full supervision", "SupMix + SUFD", "ClassMix", "supervised"]
+    assert names == ["full supervision (16)", "SupMix + SUFD", "ClassMix", "supervised"]
     assert len(chart.lines) == 4 and len(chart.lines[2].get_xdata()) == 2  # ClassMix
+    assert [float(text.get_text()) for text in chart.texts] == [round(bar.get_width(), 1) for bar in chart.patches]
     curve = label_efficiency(ROWS).axes[0]
     assert [text.get_text() for text in curve.get_legend().get_texts()] == ["supervised", "SupMix + SUFD"]
     assert label_efficiency([r for r in ROWS if r["num_labeled"] == 2]) is None
