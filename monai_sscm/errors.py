@@ -13,18 +13,24 @@
 
 from __future__ import annotations
 
+import ast
+import difflib
 import errno
+import inspect
 import os
+import re
 import sys
 import threading
 import traceback
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 
+from monai.bundle import ConfigParser, run
 from monai.utils.misc import MONAIEnvVars
 from tqdm import tqdm
 
-__all__ = ["is_ours", "plain_errors", "reason"]
+__all__ = ["check_options", "is_ours", "plain_errors", "reason"]
 
 _PACKAGE = str(Path(__file__).parent) + os.sep
 
@@ -71,6 +77,37 @@ def plain_errors() -> None:
     Other errors are printed as always.
     """
     sys.excepthook = _print_error
+
+
+def check_options(argv: Sequence[str] | None = None) -> None:
+    """
+    Refuse an option of ``python -m monai.bundle run`` that the configuration has no value for, such as a misspelt one,
+    which MONAI takes, and which has no effect.
+
+    Args:
+        argv: the command line; None: this process's. That of another program passes.
+
+    Raises:
+        ValueError: when there is such an option. One that another option refers to (``@name``) is none.
+    """
+    argv = sys.argv if argv is None else argv
+    if Path(argv[0]).parts[-3:] != ("monai", "bundle", "__main__.py"):
+        return
+    options: dict[str, str] = {}
+    for word, following in zip(argv, [*argv[1:], ""], strict=True):
+        if match := re.fullmatch(r"--([A-Za-z][^=]*)(?:=(.*))?", word, re.DOTALL):
+            options[match[1].replace("-", "_")] = following if match[2] is None else match[2]
+    files = options.get("config_file")
+    if not files:  # in MONAI's `args_file`, or left out
+        return
+    known = set(inspect.signature(run).parameters)
+    known |= set(ConfigParser.load_config_files(ast.literal_eval(files) if files.startswith("[") else files))
+    for option in options:
+        name = re.split("::|#", option)[0]
+        if name not in known and not any(f"@{name}" in word for word in argv):
+            near = difflib.get_close_matches(name, known, 1)
+            hint = f"did you mean `--{near[0]}`?" if near else "its values stand at the top of the file."
+            raise ValueError(f"There is no `{name}` in {files}: {hint}")
 
 
 def _print_error(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:

@@ -17,8 +17,9 @@ import sys
 
 import pytest
 
+from monai_sscm.bundle import find_bundle
 from monai_sscm.data import PictureReader, inference_datalist
-from monai_sscm.errors import plain_errors
+from monai_sscm.errors import check_options, plain_errors
 
 
 @pytest.fixture
@@ -52,3 +53,32 @@ def test_a_name_that_no_file_can_have_is_one_sentence(last_words, tmp_path):
 def test_what_was_not_foreseen_has_its_traceback(last_words):
     said = last_words(len, 1)
     assert said.startswith("Traceback") and "TypeError" in said and "Error:" not in said.splitlines()[0]
+
+
+TRAIN, EVALUATE = (f"{find_bundle('chase_vessel_segmentation')}/configs/{name}.yaml" for name in ("train", "evaluate"))
+
+
+@pytest.mark.parametrize(
+    ("files", "options", "message"),
+    [
+        (TRAIN, ["--num_labelled", "3"], "no `num_labelled` in .*train.yaml: did you mean `--num_labeled`"),
+        (TRAIN, ["--seed", "1", "--zoon=1.0"], "no `zoon` in .* did you mean `--zoom`"),
+        (TRAIN, ["--part", "test"], "no `part` in"),
+        (TRAIN, ["--qqqqqq", "1"], "no `qqqqqq` in .* at the top of the file"),
+        (f"['{TRAIN}','{EVALUATE}']", ["--part", "test", "--wait", "1"], "no `wait` in"),
+    ],
+)
+def test_an_option_without_effect_is_refused(files, options, message):
+    argv = ["/lib/monai/bundle/__main__.py", "run", "--config_file", files, "--dataset_dir", "data", *options]
+    with pytest.raises(ValueError, match=message):
+        check_options(argv)
+    check_options(["/bin/pytest", *argv[1:]])
+
+
+def test_options_with_effect_pass():
+    argv = ["/lib/monai/bundle/__main__.py", "run", "train", "--config_file", f"['{TRAIN}','{EVALUATE}']"]
+    argv += ["--logging_file", "no.conf", "--part=test", "--num-labeled", "3", "--train#trainer#amp", "true"]
+    argv += ["--validate::dataloader::batch_size", "1", "--rate", "0.1", "--learning_rate", "$@rate * 2"]
+    check_options(argv)
+    check_options([argv[0], "run", f"--config_file={TRAIN}"])
+    check_options([argv[0], "run", "--args_file", "args.json", "--seed", "1"])
