@@ -13,6 +13,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import sys
 
 import pytest
@@ -26,6 +28,7 @@ from monai_sscm.errors import check_options, plain_errors
 def last_words(monkeypatch, capsys):
     """What is printed about the error that a function ends the process with."""
     monkeypatch.setattr(sys, "excepthook", sys.excepthook)
+    handler = signal.getsignal(signal.SIGCHLD)
     monkeypatch.setattr("threading.enumerate", list)  # nor wait for threads that other tests have left
     plain_errors()
 
@@ -36,7 +39,8 @@ def last_words(monkeypatch, capsys):
             sys.excepthook(type(error), error, error.__traceback__)
         return capsys.readouterr().err
 
-    return run
+    yield run
+    signal.signal(signal.SIGCHLD, handler)
 
 
 def test_what_was_foreseen_is_one_sentence(last_words):
@@ -48,6 +52,19 @@ def test_what_was_foreseen_is_one_sentence(last_words):
 def test_a_name_that_no_file_can_have_is_one_sentence(last_words, tmp_path):
     path = str(tmp_path / ("x" * 300))
     assert last_words(inference_datalist, path) == f"Error: The name {path!r} is too long for a file: check it.\n"
+
+
+def test_a_worker_that_is_lost_meanwhile_does_not_take_the_last_words(last_words, monkeypatch):
+    def lost(number, frame):
+        raise RuntimeError("DataLoader worker (pid 1) is killed by signal: Killed.")
+
+    def fail():
+        os.kill(os.getpid(), signal.SIGCHLD)
+
+    signal.signal(signal.SIGCHLD, lost)
+    # a second one ends while the first is told of
+    monkeypatch.setattr("threading.enumerate", lambda: fail() or [])
+    assert last_words(fail).startswith("Error: A process that loads images has ended (DataLoader worker (pid 1)")
 
 
 def test_what_was_not_foreseen_has_its_traceback(last_words):
