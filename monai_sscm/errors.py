@@ -113,9 +113,8 @@ def check_options(argv: Sequence[str] | None = None) -> None:
 
 def _print_error(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
     if hasattr(signal, "SIGCHLD"):
-        signal.signal(
-            signal.SIGCHLD, signal.SIG_DFL
-        )  # by which PyTorch would raise, here, for each further lost worker
+        # by it PyTorch would raise, here, for each further worker that is lost
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     for thread in threading.enumerate():
         # a process that ends under threads that still load other images would abort, with another exit status
         if thread is not threading.current_thread():
