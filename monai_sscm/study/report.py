@@ -68,8 +68,9 @@ def bar_chart(rows: Sequence[Mapping[str, Any]], num_labeled: int, methods: Mapp
         # beside the plot, where no dot covers it
         axes.annotate(f"{mean:.1f}", (1.01, i), xycoords=("axes fraction", "data"), va="center", fontsize=9)
         axes.plot(line["each_seed"], [i] * len(line["each_seed"]), "o", color="#222", markersize=3.5)
-    own = {line["title"]: f" ({line['num_labeled']})" for line in lines if line["num_labeled"] != num_labeled}
-    axes.set_yticks(range(len(lines)), [line["title"] + own.get(line["title"], "") for line in reversed(lines)])
+    budgets = [f" ({line['num_labeled']})" if line["num_labeled"] != num_labeled else "" for line in lines]
+    names = [line["title"] + budget for line, budget in zip(lines, budgets, strict=True)]
+    axes.set_yticks(range(len(lines)), reversed(names))
     every = [x for line in lines for x in line["each_seed"]]
     room = 0.15 * (max(every) - min(every)) + 0.5
     axes.set_xlim(min(every) - room, max(every) + room)
