@@ -190,8 +190,9 @@ def test_the_command_stops_and_resumes(phantoms, tmp_path):
     values |= {"max_epochs": 40, "epoch_length": 4, "val_interval": 40}
     for key, value in values.items():
         command += [f"--{key}", str(value)]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}  # two threads wait for each other where cores are busy
     with open(tmp_path / "log.txt", "w") as log:
-        process = subprocess.Popen(command, stdout=log, stderr=log)
+        process = subprocess.Popen(command, stdout=log, stderr=log, env=environment)
         for _ in range(600):
             if (tmp_path / "last.pt").is_file() or process.poll() is not None:
                 break
@@ -201,6 +202,7 @@ def test_the_command_stops_and_resumes(phantoms, tmp_path):
     last_line = (tmp_path / "log.txt").read_text().splitlines()[-1]
     iteration = load(tmp_path)["trainer"]["iteration"]
     assert last_line.startswith(f"Stopped by SIGINT after iteration {iteration}, saved to") and 4 <= iteration < 160
-    done = subprocess.run([*command, "--resume", "true"], capture_output=True, text=True, timeout=120)
+    command += ["--resume", "true"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, env=environment)
     assert done.returncode == 0 and f"after iteration {iteration}" in done.stdout + done.stderr
     assert load(tmp_path)["trainer"]["iteration"] == 160
