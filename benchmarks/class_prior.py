@@ -12,7 +12,7 @@
 """
 What a mix does to the classes that the student sees, and how much of what it sees is pasted.
 
-    python benchmarks/class_prior.py covid19_ct --dataset_dir data/covid19_ct --checkpoint runs/.../last.pt
+    python benchmarks/class_prior.py covid19_ct --dataset_dir data/covid19_ct --checkpoint runs/.../models/model.pt
 
 Of batches as the bundle trains on, with the checkpoint's teacher, in percent: the share of every class in the labelled
 crops, in the pseudo-labels and in the mixed targets, the share of pixels that are pasted, and of the loss's weight that
@@ -24,13 +24,13 @@ from __future__ import annotations
 
 import argparse
 import tempfile
-from pathlib import Path
 
 import torch
 from monai.bundle import ConfigWorkflow
 
 from monai_sscm.bundle import find_bundle
 from monai_sscm.networks import load_weights
+from monai_sscm.study import markdown_row, markdown_table
 from monai_sscm.transforms import LUNG_WINDOW
 
 BUNDLES = {"chase": "chase_vessel_segmentation", "covid19_ct": "covid19_ct_segmentation"}
@@ -63,19 +63,18 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=10)
     parser.add_argument("--batches", type=int, default=50)
     args = parser.parse_args()
-    configs = Path(find_bundle(BUNDLES[args.data])) / "configs"
+    config = f"{find_bundle(BUNDLES[args.data])}/configs/train.yaml"
     low, high = LUNG_WINDOW
     tissue = (-300 - low) / (high - low)
     heads = ["mix", "labelled crops", "pseudo-labels", "mixed targets", "pasted pixels", "their weight"]
     heads += ["pasted onto lung or lesion"] if args.data == "covid19_ct" else []
-    print(f"| {' | '.join(heads)} |\n{'|---' * len(heads)}|")
-    for name, (override, values) in VARIANTS[args.data].items():
+    print(markdown_table(heads))
+    for name, (method, values) in VARIANTS[args.data].items():
         with tempfile.TemporaryDirectory() as output_dir:
             values = {**values, "dataset_dir": args.dataset_dir, "output_dir": output_dir, "seed": args.seed}
-            values |= {"epoch_length": args.batches}
+            values |= {"method": method, "epoch_length": args.batches}
             values |= {"unlabeled_images": "false"} if args.data == "covid19_ct" else {}
-            files = [str(configs / "train.yaml"), str(configs / f"{override}.yaml")]
-            run = ConfigWorkflow(files, workflow_type="train", logging_file=False, **values)
+            run = ConfigWorkflow(config, workflow_type="train", logging_file=False, **values)
             run.initialize()
             trainer = run.parser.get_parsed_content("train#trainer")
             load_weights(trainer.teacher, args.checkpoint)
@@ -84,7 +83,7 @@ def main() -> None:
             landed, lesions, pasted, pixels, weight, pasted_weight = 0, 0, 0, 0, 0.0, 0.0
             for batch in trainer.data_loader:
                 plain = {key: torch.as_tensor(value) for key, value in batch.items() if isinstance(value, torch.Tensor)}
-                plain |= trainer._pseudo_label(plain["unlabeled_image"])
+                plain |= trainer.pseudo_labeler(trainer.teacher(plain["unlabeled_image"]))
                 mixed = trainer.views[0].mix(plain)
                 for key, total in found.items():
                     total += shares(mixed[key], len(names)) / args.batches
@@ -98,7 +97,7 @@ def main() -> None:
         columns = [", ".join(f"{x:.1f}" for x in total.tolist()) for total in found.values()]
         columns += [f"{100 * pasted / pixels:.0f}", f"{100 * pasted_weight / weight:.0f}"]
         columns += [f"{100 * landed / lesions:.0f}"] if args.data == "covid19_ct" else []
-        print(f"| {name} | {' | '.join(columns)} |", flush=True)
+        print(markdown_row([name, *columns]), flush=True)
 
 
 if __name__ == "__main__":

@@ -32,10 +32,10 @@ from statistics import mean
 
 import numpy as np
 
-from monai_sscm.data import chase_db1_datalist, covid19_ct_datalist
-from monai_sscm.data.covid19_ct import COVID19_CT_SPLIT
-from monai_sscm.data.datalist import CHASE_DB1_PATIENT, patients, read_split
-from monai_sscm.study import METHODS, Study, read_methods
+from monai_sscm.data.datalist import patients, read_split
+from monai_sscm.datasets import COVID19_CT_SPLIT, chase_db1_datalist, covid19_ct_datalist
+from monai_sscm.datasets.chase_db1 import CHASE_DB1_PATIENT
+from monai_sscm.study import METHODS, Study, markdown_table, read_methods
 
 HERE = Path(__file__).resolve().parent
 BUNDLES = {"chase": "chase_vessel_segmentation", "covid19_ct": "covid19_ct_segmentation"}
@@ -78,12 +78,13 @@ def table(results: Path) -> None:
     keys = [key for key in rows[0]["last"] if key.startswith("iou_") and "background" not in key]
     folds = sorted({row["fold"] for row in rows})
     heads = ["method", "mIoU", *(f"{key[4:]} IoU" for key in keys), *(f"fold {fold}" for fold in folds), "minutes"]
-    print("| " + " | ".join(heads) + " |\n" + "|---" * len(heads) + "|")
+    lines = []
     for method in dict.fromkeys(row["method"] for row in rows):
         of_fold = {row["fold"]: row for row in rows if row["method"] == method}
         cells = [f"{100 * mean(r['last'][key] for r in of_fold.values()):.1f}" for key in ("mean_iou", *keys)]
         cells += [f"{100 * of_fold[f]['last']['mean_iou']:.1f}" if f in of_fold else "" for f in folds]
-        print(f"| {method} | {' | '.join(cells)} | {mean(r['seconds'] for r in of_fold.values()) / 60:.1f} |")
+        lines.append([method, *cells, f"{mean(r['seconds'] for r in of_fold.values()) / 60:.1f}"])
+    print(markdown_table(heads, lines))
 
 
 def main() -> None:

@@ -42,7 +42,7 @@ from monai.bundle import ConfigWorkflow
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from monai_sscm.bundle import find_bundle
-from monai_sscm.data import write_vessel_phantoms
+from monai_sscm.datasets import write_vessel_phantoms
 from monai_sscm.handlers import checkpoint
 
 DOING = ("loading", "a step", "validating", "saving", "")
@@ -96,8 +96,9 @@ def differences(a: Any, b: Any, where: str) -> list[str]:
 
 
 def results(folder: Path) -> dict[str, Any]:
-    state: dict[str, Any] = {n: torch.load(folder / f"{n}.pt", weights_only=True) for n in ("last", "best")}
-    events = EventAccumulator(str(folder))
+    names = ("states/last", "states/best", "models/model")
+    state: dict[str, Any] = {name: torch.load(folder / f"{name}.pt", weights_only=True) for name in names}
+    events = EventAccumulator(str(folder / "logs"))
     events.Reload()
     state["logged"] = {tag: events.Scalars(tag)[-1].step for tag in ("loss", "mean_iou")}
     return state
@@ -148,7 +149,7 @@ def main() -> int:
                     continue
                 number += 1
                 doing = log.read_text().strip()
-                part = any(run.glob("*.part"))
+                part = any(run.rglob("*.part"))
                 code = start(str(work / "data"), str(run), workers, True, str(log)).wait()
                 found = differences(expected, results(run), "") if code == 0 else [f"exit status {code}"]
                 row = {"workers": workers, "after_s": round(after, 2), "exit_status": process.returncode}

@@ -27,8 +27,9 @@ from typing import Any
 
 import numpy as np
 
-from monai_sscm.study import METHODS, bar_chart
-from monai_sscm.study.summary import differences, scores
+from monai_sscm.study import METHODS, bar_chart, markdown_table
+from monai_sscm.study.differences import differences
+from monai_sscm.study.summary import scores
 
 RESULTS = Path(__file__).parent / "results"
 LOWER_BUDGET = {"study_chase": 2, "study_covid19_ct": 8}
@@ -37,11 +38,11 @@ IOUS = {"study_chase": ["vessel"], "study_covid19_ct": ["ground-glass", "consoli
 OURS = "supmix_sufd"
 
 
-def score_table(sets: Mapping[str, list[dict[str, Any]]]) -> list[str]:
+def score_table(sets: Mapping[str, list[dict[str, Any]]]) -> str:
     """A row for each method: mIoU and IoU of the classes, means over the seeds, and mIoU of each seed, of both sets."""
-    lines = {name: {line["method"]: line for line in scores(rows)} for name, rows in sets.items()}
+    lines = {name: {line["method"]: line for line in scores(results)} for name, results in sets.items()}
     heads = ["method", *(h for n in sets for h in (f"{TITLES[n]}: mIoU", *(f"{c} IoU" for c in IOUS[n]), "each seed"))]
-    table = [heads, ["---"] * len(heads)]
+    rows = []
     for method in METHODS:
         cells = [METHODS[method].title]
         for name in sets:
@@ -50,16 +51,13 @@ def score_table(sets: Mapping[str, list[dict[str, Any]]]) -> list[str]:
             cells += [f"{line[key][0]:.1f}" if line else "" for key in keys]
             cells.append(", ".join(f"{x:.1f}" for x in line["each_seed"]) if line else "")
         if any(cells[1:]):
-            table.append(cells)
-    return ["| " + " | ".join(row) + " |" for row in table]
+            rows.append(cells)
+    return markdown_table(heads, rows)
 
 
-def difference_table(sets: Mapping[str, list[dict[str, Any]]]) -> list[str]:
+def difference_table(sets: Mapping[str, list[dict[str, Any]]]) -> str:
     """A row for each other method that both sets have: ours minus it in each set, the average and its interval."""
-    lines = [
-        f"| SupMix + SUFD minus | {' | '.join(TITLES.values())} | average | 95 % interval |",
-        "|---|---|---|---|---|",
-    ]
+    lines = []
     of_set = [{d.other: d for d in differences(rows, OURS, METHODS)} for rows in sets.values()]
     for other in METHODS:
         found = [by_other[other] for by_other in of_set if other in by_other]
@@ -69,8 +67,8 @@ def difference_table(sets: Mapping[str, list[dict[str, Any]]]) -> list[str]:
             low, high = np.quantile(np.mean(replicates, axis=0), [0.025, 0.975])
             mean = np.mean([d.mean for d in found])
             cells = [f"{d.mean:+.2f}" for d in found] + [f"{mean:+.2f}", f"{low:+.2f} to {high:+.2f}"]
-            lines.append(f"| {METHODS[other].title} | " + " | ".join(cells) + " |")
-    return lines
+            lines.append([METHODS[other].title, *cells])
+    return markdown_table(["SupMix + SUFD minus", *TITLES.values(), "average", "95 % interval"], lines)
 
 
 def main() -> None:
@@ -82,9 +80,9 @@ def main() -> None:
             # full supervision has a budget of its own
             sets[name] = [r for r in rows if r["num_labeled"] == budget or "num_labeled" in METHODS[r["method"]].values]
             bar_chart(sets[name], budget).savefig(RESULTS / name / "methods.png", dpi=150)
-    print("\n".join(score_table(sets)))
+    print(score_table(sets))
     if len(sets) == len(LOWER_BUDGET):
-        print("\n" + "\n".join(difference_table(sets)))
+        print(f"\n{difference_table(sets)}")
 
 
 if __name__ == "__main__":

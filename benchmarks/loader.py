@@ -33,6 +33,7 @@ from ignite.engine import Events
 from monai.bundle import ConfigWorkflow
 
 from monai_sscm.bundle import find_bundle
+from monai_sscm.study import markdown_row, markdown_table
 
 RESULTS = Path(__file__).parent / "results" / "loader.jsonl"
 
@@ -80,7 +81,7 @@ def main() -> None:
     args = parser.parse_args()
     torch.set_num_threads(1)
     rows = []
-    print("| bundle | workers for each stream | step, ms | waiting, ms | share |\n|---|---|---|---|---|")
+    print(markdown_table(["bundle", "workers for each stream", "step, ms", "waiting, ms", "share"]))
     for bundle, folder in {
         "chase_vessel_segmentation": args.chase,
         "covid19_ct_segmentation": args.covid19_ct,
@@ -89,7 +90,8 @@ def main() -> None:
             with tempfile.TemporaryDirectory() as output_dir:
                 row = measure(bundle, folder, workers, output_dir)
             rows.append(row)
-            print(f"| {bundle} | {workers} | {row['step_ms']} | {row['waiting_ms']} | {100 * row['share']:.1f} % |")
+            share = f"{100 * row['share']:.1f} %"
+            print(markdown_row([bundle, workers, row["step_ms"], row["waiting_ms"], share]))
     RESULTS.write_text("".join(json.dumps(row) + "\n" for row in rows))
 
 

@@ -32,7 +32,8 @@ import time
 from pathlib import Path
 
 from monai_sscm.bundle import find_bundle
-from monai_sscm.data import write_vessel_phantoms
+from monai_sscm.datasets import write_vessel_phantoms
+from monai_sscm.study import markdown_row, markdown_table
 
 RESULTS = Path(__file__).parent / "results" / "memory.jsonl"
 SIZE = 1024
@@ -45,7 +46,7 @@ def main() -> None:
     parser.add_argument("--cache_gigabytes", type=float, nargs="+", default=[1000.0, 0.1])
     args = parser.parse_args()
     rows = []
-    print("| images | decoded, GB | cache_gigabytes | memory, GB | seconds, start included |\n|---|---|---|---|---|")
+    print(markdown_table(["images", "decoded, GB", "cache_gigabytes", "memory, GB", "seconds, start included"]))
     with tempfile.TemporaryDirectory() as folder:
         few = Path(folder) / "few"
         write_vessel_phantoms(few, num_train=10, num_val=1, num_test=0, size=SIZE)
@@ -74,7 +75,7 @@ def main() -> None:
                 row |= {"cache_gigabytes": gigabytes, "memory_gb": round(usage.ru_maxrss / 2**20, 2)}
                 row |= {"seconds": round(time.perf_counter() - start)}
                 rows.append(row)
-                print("| " + " | ".join(str(value) for value in row.values()) + " |", flush=True)
+                print(markdown_row(row.values()), flush=True)
     RESULTS.write_text("".join(json.dumps(row) + "\n" for row in rows))
 
 

@@ -32,6 +32,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from monai_sscm.study import markdown_row, markdown_table
 from monai_sscm.transforms import ClassMix, SupervisedClassMix
 
 RESULTS = Path(__file__).parent / "results" / "mixing.jsonl"
@@ -75,8 +76,8 @@ def main() -> None:
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     rows = []
-    print("| method | batch | classes | ours, ms | loop, ms | loop / ours | ours / one pass |")
-    print("|---|---|---|---|---|---|---|")
+    heads = ["method", "batch", "classes", "ours, ms", "loop, ms", "loop / ours", "ours / one pass"]
+    print(markdown_table(heads))
     for method in ("SupMix", "ClassMix"):
         for batch_size, num_classes, channels, spatial in SETTINGS:
             g = torch.Generator().manual_seed(0)
@@ -93,7 +94,7 @@ def main() -> None:
                 theirs = lambda: loop([x, pseudo, weight], [y, label, one], label, set(classes))  # noqa: E731, B023
                 mask, donor = mix((x,), (y,), label)[1], (y, label, one)
             else:
-                half = ClassMix(num_classes, len(spatial))
+                half = ClassMix(num_classes=num_classes, spatial_dims=len(spatial))
                 donor = tuple(torch.roll(t, -1, 0) for t in (x, pseudo, weight))
                 ours = lambda: half((x, pseudo, weight), pseudo)  # noqa: E731, B023
                 theirs = lambda: loop([x, pseudo, weight], donor, donor[1], None)  # noqa: E731, B023
@@ -106,7 +107,8 @@ def main() -> None:
             row = {"method": method, "batch": size, "classes": num_classes, "threads": args.threads}
             row |= {"ours_ms": round(a, 3), "loop_ms": round(b, 3), "one_pass_ms": round(c, 3)}
             rows.append(row)
-            print(f"| {method} | {size} | {num_classes} | {a:.2f} | {b:.2f} | {b / a:.1f} | {a / c:.1f} |", flush=True)
+            cells = [f"{a:.2f}", f"{b:.2f}", f"{b / a:.1f}", f"{a / c:.1f}"]
+            print(markdown_row([method, size, num_classes, *cells]), flush=True)
     RESULTS.write_text("".join(json.dumps(row) + "\n" for row in rows))
 
 

@@ -12,7 +12,7 @@
 """
 A trained network beside two people: its vessels against the masks of both observers of CHASE_DB1, and theirs.
 
-    python benchmarks/observers.py --dataset_dir data/chase_db1 --checkpoint runs/.../last.pt --part val
+    python benchmarks/observers.py --dataset_dir data/chase_db1 --checkpoint runs/.../models/model.pt --part val
 
 The network learned from the first observer's masks alone; the second observer's agreement with the first is the figure
 to hold it against. All at native size, from one confusion matrix over the part's photographs. ``--part test`` is for
@@ -33,8 +33,9 @@ import torch
 from PIL import Image
 
 from monai_sscm.bundle import find_bundle
-from monai_sscm.data import chase_db1_datalist
+from monai_sscm.datasets import chase_db1_datalist
 from monai_sscm.handlers import confusion_matrix, dice_per_class, iou_per_class
+from monai_sscm.study import markdown_table
 
 OBSERVERS = {"observer 1": "labels", "observer 2": "labels_2nd_observer"}
 
@@ -79,7 +80,6 @@ def main() -> None:
     parser.add_argument("--part", choices=["val", "test"], default="val")
     parser.add_argument("--values", nargs="*", default=[], metavar="NAME=VALUE", help="such as zoom=1.0")
     args = parser.parse_args()
-    print("| | mIoU | vessel IoU | vessel Dice |\n|---|---|---|---|")
     with tempfile.TemporaryDirectory() as temporary:
         folders = {
             who: as_observer(args.dataset_dir.resolve(), labels, Path(temporary) / labels)
@@ -91,8 +91,8 @@ def main() -> None:
         }
         masks = [[item["label"] for item in chase_db1_datalist(folder)[args.part]] for folder in folders.values()]
         rows["observer 2 against observer 1"] = of_people(*masks)
-    for name, scores in rows.items():
-        print(f"| {name} | " + " | ".join(f"{100 * x:.1f}" for x in scores) + " |")
+    lines = [[name, *(f"{100 * x:.1f}" for x in scores)] for name, scores in rows.items()]
+    print(markdown_table(["", "mIoU", "vessel IoU", "vessel Dice"], lines))
 
 
 if __name__ == "__main__":

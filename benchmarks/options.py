@@ -29,6 +29,8 @@ from typing import Any
 import torch
 from step import SETTINGS, make
 
+from monai_sscm.study import markdown_row, markdown_table
+
 RESULTS = Path(__file__).parent / "results" / "options.jsonl"
 
 
@@ -54,7 +56,7 @@ def main() -> None:
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     rows = []
-    print("| setting | option | ms | in plain steps |\n|---|---|---|---|")
+    print(markdown_table(["setting", "option", "ms", "in plain steps"]))
     for name, setting in SETTINGS.items():
         trainers = {o: make("supmix", setting, device=args.device, **k)[0] for o, k in options(setting[0]).items()}
         times: dict[str, list[float]] = {option: [] for option in trainers}
@@ -71,7 +73,7 @@ def main() -> None:
             row = {"setting": name, "option": option, "device": args.device, "threads": args.threads}
             row |= {"ms": round(1e3 * statistics.median(seconds[1:]), 1), "ratio": round(ratio, 3)}
             rows.append(row)
-            print(f"| {name} | {option} | {row['ms']} | {row['ratio']} |", flush=True)
+            print(markdown_row([name, option, row["ms"], row["ratio"]]), flush=True)
     RESULTS.write_text("".join(json.dumps(row) + "\n" for row in rows))
 
 

@@ -45,6 +45,7 @@ from step import SETTINGS, make
 from torch import nn
 from torch.nn.functional import cross_entropy
 
+from monai_sscm.study import markdown_row, markdown_table
 from monai_sscm.transforms import RandStrongIntensity
 
 RESULTS = Path(__file__).parent / "results" / "peers.jsonl"
@@ -198,7 +199,7 @@ def main() -> None:
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     rows = []
-    print("| setting | step | ms | in steps of ours, supervised |\n|---|---|---|---|")
+    print(markdown_table(["setting", "step", "ms", "in steps of ours, supervised"]))
     for name in list(SETTINGS)[::2]:  # the small networks, where overhead shows most
         runs = {contender: make_run(SETTINGS[name]) for contender, make_run in CONTENDERS.items()}
         times: dict[str, list[float]] = {contender: [] for contender in runs}
@@ -213,7 +214,7 @@ def main() -> None:
             row = {"setting": name, "step": contender, "threads": args.threads}
             row |= {"ms": round(1e3 * statistics.median(seconds[1:]), 1), "in_supervised_steps": round(ratio, 2)}
             rows.append(row)
-            print(f"| {name} | {contender} | {row['ms']} | {row['in_supervised_steps']} |", flush=True)
+            print(markdown_row([name, contender, row["ms"], row["in_supervised_steps"]]), flush=True)
     RESULTS.write_text("".join(json.dumps(row) + "\n" for row in rows))
 
 

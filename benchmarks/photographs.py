@@ -37,8 +37,9 @@ from monai.data.utils import dense_patch_slices
 from PIL import Image
 
 from monai_sscm.bundle import find_bundle
-from monai_sscm.data import vessel_phantom
+from monai_sscm.datasets import vessel_phantom
 from monai_sscm.networks import load_weights
+from monai_sscm.study import markdown_row, markdown_table
 
 RESULTS = Path(__file__).resolve().parent / "results" / "photographs.jsonl"
 
@@ -91,9 +92,7 @@ def main() -> None:
             report({"ours": ours, "bare": bare}[args.one[0]](Path(args.one[1]), Path(temporary) / "out"))
             return
         picture = Image.fromarray(vessel_phantom(999, 0)[0][:960])
-        print(
-            "| photographs | ours, s | bare, s | ratio | ours, MiB | bare, MiB | ratio |\n|---|---|---|---|---|---|---|"
-        )
+        print(markdown_table(["photographs", "ours, s", "bare, s", "ratio", "ours, MiB", "bare, MiB", "ratio"]))
         for number in args.photographs:
             folder = Path(temporary) / str(number)
             folder.mkdir()
@@ -104,11 +103,9 @@ def main() -> None:
             a, b = (
                 {key: median(f[key] for f in figures[k]) for key in ("seconds", "peak_mib")} for k in ("ours", "bare")
             )
-            print(
-                f"| {number} | {a['seconds']:.1f} | {b['seconds']:.1f} | {time_ratio:.2f} | {a['peak_mib']:.0f} "
-                f"| {b['peak_mib']:.0f} | {a['peak_mib'] / b['peak_mib']:.2f} |",
-                flush=True,
-            )
+            cells = [f"{a['seconds']:.1f}", f"{b['seconds']:.1f}", f"{time_ratio:.2f}"]
+            cells += [f"{a['peak_mib']:.0f}", f"{b['peak_mib']:.0f}", f"{a['peak_mib'] / b['peak_mib']:.2f}"]
+            print(markdown_row([number, *cells]), flush=True)
             with open(RESULTS, "a") as file:
                 file.write(json.dumps({"photographs": number, "threads": args.threads, **figures}) + "\n")
 

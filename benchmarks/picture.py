@@ -30,7 +30,7 @@ from monai.bundle import ConfigWorkflow
 from PIL import Image
 
 from monai_sscm.bundle import find_bundle
-from monai_sscm.data import vessel_phantom
+from monai_sscm.datasets import vessel_phantom
 from monai_sscm.transforms import RandStrongIntensity, SupervisedClassMix
 
 RESULTS = Path(__file__).parent / "results"

@@ -37,8 +37,9 @@ from monai.bundle import ConfigWorkflow
 from torch.nn.functional import interpolate
 
 from monai_sscm.bundle import find_bundle
-from monai_sscm.data import chest_phantom
+from monai_sscm.datasets import chest_phantom
 from monai_sscm.networks import load_weights
+from monai_sscm.study import markdown_row, markdown_table
 from monai_sscm.transforms import LUNG_WINDOW, lung_box
 
 RESULTS = Path(__file__).resolve().parent / "results" / "slabs.jsonl"
@@ -107,7 +108,7 @@ def main() -> None:
         if args.one:
             report({"ours": ours, "bare": bare}[args.one[0]](Path(args.one[1]), Path(temporary) / "out"))
             return
-        print("| slices | ours, s | bare, s | ratio | ours, MiB | bare, MiB | ratio |\n|---|---|---|---|---|---|---|")
+        print(markdown_table(["slices", "ours, s", "bare, s", "ratio", "ours, MiB", "bare, MiB", "ratio"]))
         for num_slices in args.slices:
             path = Path(temporary) / f"{num_slices}.mha"
             write_scan(path, num_slices)
@@ -117,11 +118,9 @@ def main() -> None:
                 {key: median(f[key] for f in figures[k]) for key in ("seconds", "peak_mib")} for k in ("ours", "bare")
             )
             ratios = np.array([a[key] / b[key] for key in ("seconds", "peak_mib")]).round(2).tolist()
-            print(
-                f"| {num_slices} | {a['seconds']:.1f} | {b['seconds']:.1f} | {ratios[0]} "
-                f"| {a['peak_mib']:.0f} | {b['peak_mib']:.0f} | {ratios[1]} |",
-                flush=True,
-            )
+            cells = [f"{a['seconds']:.1f}", f"{b['seconds']:.1f}", ratios[0]]
+            cells += [f"{a['peak_mib']:.0f}", f"{b['peak_mib']:.0f}", ratios[1]]
+            print(markdown_row([num_slices, *cells]), flush=True)
             with open(RESULTS, "a") as file:
                 file.write(json.dumps({"slices": num_slices, "threads": args.threads, **figures}) + "\n")
 

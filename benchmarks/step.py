@@ -41,6 +41,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy
 from monai_sscm.engines import SemiSupervisedTrainer, View
 from monai_sscm.losses import WeightedCELoss, WeightedMSELoss
 from monai_sscm.networks import FeatureDiscriminator
+from monai_sscm.study import markdown_row, markdown_table
 from monai_sscm.transforms import ClassMixd, CutMixSegd, RandStrongIntensity, SupervisedClassMixd
 
 RESULTS = Path(__file__).parent / "results" / "step.jsonl"
@@ -102,9 +103,13 @@ def make(
     views = {
         "supervised": [],
         "mean_teacher": [View(target="pseudo_prob", augment=augment, loss=WeightedMSELoss())],
-        "cutmix": [View(CutMixSegd(KEYS, spatial_dims, output_keys=OUT), augment, loss=WeightedCELoss())],
+        "cutmix": [View(CutMixSegd(KEYS, spatial_dims=spatial_dims, output_keys=OUT), augment, loss=WeightedCELoss())],
         "classmix": [
-            View(ClassMixd(KEYS, "pseudo_label", 2, spatial_dims, output_keys=OUT), augment, loss=WeightedCELoss())
+            View(
+                ClassMixd(KEYS, "pseudo_label", num_classes=2, spatial_dims=spatial_dims, output_keys=OUT),
+                augment,
+                loss=WeightedCELoss(),
+            )
         ],
     }
     donors = ("image", "label", None)
@@ -239,13 +244,13 @@ def main() -> None:
     keep_freed_memory()
     if args.parts:
         columns = [parts(setting, args.rounds) for setting in SETTINGS.values()]
-        print("| part | " + " | ".join(SETTINGS) + " |\n|---" + "|---" * len(columns) + "|")
-        for part in columns[0]:
-            cells = (f"{c[part]:.1f} ms, {100 * c[part] / sum(c.values()):.1f} %" for c in columns)
-            print(f"| {part} | " + " | ".join(cells) + " |")
+        lines = [
+            [part, *(f"{c[part]:.1f} ms, {100 * c[part] / sum(c.values()):.1f} %" for c in columns)]
+            for part in columns[0]
+        ]
+        print(markdown_table(["part", *SETTINGS], lines))
         return
-    print("| setting | method | ours, ms | bare loop, ms | ours / bare | ours / bare supervised |")
-    print("|---|---|---|---|---|---|")
+    print(markdown_table(["setting", "method", "ours, ms", "bare loop, ms", "ours / bare", "ours / bare supervised"]))
     rows = []
     for name, setting in SETTINGS.items():
         pairs = {method: make(method, setting) for method in METHODS}
@@ -274,11 +279,8 @@ def main() -> None:
             in_steps = statistics.median(a / s for (a, _), s in zip(pair[1:], supervised, strict=True))
             row |= {"in_supervised_steps": round(in_steps, 2)}
             rows.append(row)
-            print(
-                f"| {name} | {method} | {row['ours_ms']} | {row['bare_ms']} | {row['ratio']} | "
-                f"{row['in_supervised_steps']} |",
-                flush=True,
-            )
+            cells = [row[key] for key in ("ours_ms", "bare_ms", "ratio", "in_supervised_steps")]
+            print(markdown_row([name, method, *cells]), flush=True)
     RESULTS.parent.mkdir(exist_ok=True)
     RESULTS.write_text("".join(json.dumps(row) + "\n" for row in rows))
 

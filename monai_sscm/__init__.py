@@ -13,13 +13,66 @@
 
 from __future__ import annotations
 
-from importlib.metadata import PackageNotFoundError, version
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
-from . import bundle, data, engines, errors, handlers, inferers, losses, networks, transforms
+if TYPE_CHECKING:
+    from . import (
+        bundle,
+        command_line,
+        data,
+        datasets,
+        engines,
+        errors,
+        handlers,
+        inferers,
+        io,
+        losses,
+        methods,
+        networks,
+        options,
+        study,
+        templates,
+        transforms,
+    )
 
-__all__ = ["bundle", "data", "engines", "errors", "handlers", "inferers", "losses", "networks", "transforms"]
+__all__ = [
+    "bundle",
+    "command_line",
+    "data",
+    "datasets",
+    "engines",
+    "errors",
+    "handlers",
+    "inferers",
+    "io",
+    "losses",
+    "methods",
+    "networks",
+    "options",
+    "study",
+    "templates",
+    "transforms",
+]
 
-try:
-    __version__ = version("monai_sscm")
-except PackageNotFoundError:  # run from a source tree that was never installed
-    __version__ = "0+unknown"
+
+def __getattr__(name: str) -> Any:
+    """Import a subpackage when it is first used: PyTorch and MONAI take seconds, which ``--help`` does not need."""
+    if name in __all__:
+        return import_module(f"{__name__}.{name}")
+    if name == "__version__":
+        return _version()
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__, "__version__"])
+
+
+def _version() -> str:
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        return version("monai_sscm")
+    except PackageNotFoundError:  # run from a source tree that was never installed
+        return "0+unknown"

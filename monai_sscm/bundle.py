@@ -9,16 +9,22 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""The bundles that come with the package: where they are, and a copy to work on."""
+"""The bundles that come with the package: where they are, a copy to work on, and one for each training."""
 
 from __future__ import annotations
 
 import shutil
+from collections.abc import Mapping
+from importlib import import_module
 from pathlib import Path
+from typing import Any
 
-from monai_sscm import bundles
+import yaml
 
-__all__ = ["bundle_names", "copy_bundle", "find_bundle"]
+from monai_sscm.command_line import config_files, other_overrides
+from monai_sscm.templates import BUNDLES, merge_configs, render_configs, set_values
+
+__all__ = ["bundle_names", "bundle_root", "copy_bundle", "find_bundle", "render_bundles", "write_run"]
 
 
 def bundle_names() -> list[str]:
@@ -33,15 +39,15 @@ def bundle_names() -> list[str]:
     return sorted(path.parent.parent.name for path in _root().glob("*/configs/metadata.json"))
 
 
-def find_bundle(name: str) -> str:
+def find_bundle(name: str | Path) -> str:
     """
-    The folder of a bundle that comes with the package.
+    The folder of a bundle.
 
     Args:
-        name: name of the bundle.
+        name: name of a bundle that comes with the package, or the folder of another, such as a copy or a training's.
 
     Raises:
-        ValueError: when there is none of this name.
+        ValueError: when there is none.
 
     Example:
         >>> from pathlib import Path
@@ -49,9 +55,14 @@ def find_bundle(name: str) -> str:
         >>> (Path(find_bundle("chase_vessel_segmentation")) / "configs" / "inference.yaml").is_file()
         True
     """
-    if name not in bundle_names():
-        raise ValueError(f"There is no bundle {name!r}: choose one of {', '.join(bundle_names())}.")
-    return str(_root() / name)
+    if str(name) in bundle_names():
+        return str(_root() / name)
+    if not (Path(name) / "configs" / "train.yaml").is_file():
+        raise ValueError(
+            f"There is no bundle {str(name)!r}: choose one of {', '.join(bundle_names())}, or the folder of a bundle, "
+            "which has configs/train.yaml."
+        )
+    return str(Path(name).resolve())
 
 
 def copy_bundle(name: str, folder: str | Path) -> str:
@@ -74,13 +85,78 @@ def copy_bundle(name: str, folder: str | Path) -> str:
     if Path(folder).exists():
         raise FileExistsError(f"{str(folder)!r} exists: choose a folder that does not.")
     shutil.copytree(source, folder)
-    for config in Path(folder).glob("configs/*.yaml"):
-        lines = config.read_text("utf-8").splitlines(keepends=True)
-        # not the package's folder, wherever the copy is run
-        own = ("bundle_root: .\n" if line.startswith("bundle_root:") else line for line in lines)
-        config.write_text("".join(own), "utf-8")
     return str(folder)
 
 
+def render_bundles() -> None:
+    """Write the configurations of the shipped bundles anew from their templates."""
+    for name in BUNDLES:
+        for file, text in render_configs(name).items():
+            (_root() / name / "configs" / file).write_text(text, "utf-8")
+
+
+def bundle_root(name: str) -> str:
+    """
+    The folder of the bundle whose configuration is run: that of the command's configuration file, wherever it is
+    typed; in another program the current folder, if it has a bundle of this name, else that of the package.
+
+    Args:
+        name: name of the bundle.
+
+    Raises:
+        ValueError: when there is none.
+    """
+    files = config_files()
+    if files and Path(files[0]).parent.name == "configs":
+        return str(Path(files[0]).resolve().parents[1])
+    here = Path("configs") / "train.yaml"
+    if here.is_file() and yaml.safe_load(here.read_text("utf-8")).get("bundle_name") == name:
+        return str(Path.cwd())
+    return find_bundle(name)
+
+
+def write_run(root: str | Path, options: Mapping[str, Any]) -> None:
+    """
+    Make a training's folder a bundle: with the configurations of the bundle that is trained, and the values that it is
+    trained with, what else the command line overrides among them. There, ``configs/inference.yaml`` uses the result and
+    ``configs/train.yaml`` goes on.
+
+    Args:
+        root: folder of the bundle that is trained.
+        options: its options; the training's folder is ``output_dir``.
+    """
+    from monai_sscm.io.writing import write_whole  # not at the top: commands that only name bundles are quick
+
+    source, target = Path(root) / "configs", Path(options["output_dir"]) / "configs"
+    if not (source / "train.yaml").is_file():
+        return  # a configuration that is in no bundle
+    target.mkdir(parents=True, exist_ok=True)
+    # the device may be another next time
+    values = {name: _as_yaml(value) for name, value in options.items() if name not in ("device", "resume")}
+    values["dataset_dir"] = _as_yaml(str(Path(options["dataset_dir"]).resolve()))
+    values["output_dir"] = "$@bundle_root"
+    for path in source.iterdir():
+        if path.suffix not in (".yaml", ".json", ".conf"):
+            continue
+        text = path.read_text("utf-8")
+        if path.name == "train.yaml":
+            given = {name: yaml.safe_load(word) for name, word in other_overrides(options).items()}
+            written = yaml.safe_load(text)
+            text = set_values(text, {k: v for k, v in values.items() if k in written and _as_yaml(written[k]) != v})
+            for name, value in given.items():
+                entry = f"{name}: {_as_yaml(value)}\n"
+                text = merge_configs(text, entry) if name in written else text + entry
+        write_whole(target / path.name, lambda part, text=text: part.write_text(text, "utf-8"))  # type: ignore[misc]
+
+
+def _as_yaml(value: Any) -> str:
+    """A value on one line."""
+    return yaml.safe_dump([value], default_flow_style=True, width=10**6).strip()[1:-1]
+
+
 def _root() -> Path:
-    return Path(next(iter(bundles.__path__)))
+    return Path(next(iter(import_module("monai_sscm.bundles").__path__)))
+
+
+if __name__ == "__main__":
+    render_bundles()

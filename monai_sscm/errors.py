@@ -13,50 +13,50 @@
 
 from __future__ import annotations
 
-import ast
-import difflib
 import errno
-import inspect
 import os
-import re
 import signal
 import sys
 import threading
 import traceback
-from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
-from monai.bundle import ConfigParser, run
 from monai.utils.misc import MONAIEnvVars
 from tqdm import tqdm
 
-__all__ = ["check_options", "is_ours", "plain_errors", "reason"]
+__all__ = ["install_error_hook", "raised_here", "root_cause"]
 
 _PACKAGE = str(Path(__file__).parent) + os.sep
+# how a command of ours, or of MONAI's bundles, with or without torchrun, is started: the end of its first word
+_COMMANDS = (("monai", "bundle", "__main__.py"), ("monai_sscm", "__main__.py"), ("monai-sscm",))
 
 
-def reason(error: BaseException) -> BaseException:
+def root_cause(error: BaseException) -> BaseException:
     """
-    What an exception comes down to: the first in its chain of causes that this package raised, else the last.
+    Find the exception that explains another: the first in its chain of causes that this package raised, else the last.
 
-    MONAI wraps what happens in a transform or in building a component into exceptions of its own, one around the other.
+    MONAI wraps an error in a transform or in building a component in several exceptions of its own.
 
     Args:
         error: exception as it was caught.
 
+    Returns:
+        the exception to show.
+
     Example:
         >>> from monai.transforms import Compose
-        >>> from monai_sscm.data import PictureReader
-        >>> from monai_sscm.errors import reason
+        >>> from monai_sscm.io import PictureReader
+        >>> from monai_sscm.errors import root_cause
         >>> try:
         ...     Compose([PictureReader().get_data])("missing.png")
         ... except RuntimeError as error:
-        ...     print(type(error).__name__, "from", reason(error))
+        ...     print(type(error).__name__, "from", root_cause(error))
         RuntimeError from There is no picture 'missing.png': check its name.
     """
     chain = _chain(error)
-    return next((e for e in chain if is_ours(e)), chain[-1])
+    return next((e for e in chain if raised_here(e)), chain[-1])
 
 
 def _chain(error: BaseException) -> list[BaseException]:
@@ -70,45 +70,26 @@ def _chain(error: BaseException) -> list[BaseException]:
         chain.append(cause)
 
 
-def plain_errors() -> None:
+def install_error_hook() -> None:
     """
-    From now on, let an error that ends the process and that this package foresaw print its sentence, and no traceback.
+    Print an error that ends this command and that this package foresaw as one line, ``Error: ...``, with no traceback.
 
-    For the bundles, whose users type commands; with ``MONAI_DEBUG=1`` in the environment the traceback is printed too.
-    Other errors are printed as always.
+    Does nothing unless this process was started as ``monai-sscm``, ``python -m monai_sscm`` or ``python -m
+    monai.bundle``: the shipped bundles call it, and a program that runs one of them keeps its own hook. With
+    ``MONAI_DEBUG=1`` in the environment the traceback is printed too. Other errors are printed as always.
+
+    Example:
+        >>> import sys
+        >>> from monai_sscm.errors import install_error_hook
+        >>> before = sys.excepthook
+        >>> install_error_hook()
+        >>> sys.excepthook is before  # this process is no command
+        True
     """
-    sys.excepthook = _print_error
-
-
-def check_options(argv: Sequence[str] | None = None) -> None:
-    """
-    Refuse an option of ``python -m monai.bundle run`` that the configuration has no value for, such as a misspelt one,
-    which MONAI takes, and which has no effect.
-
-    Args:
-        argv: the command line; None: this process's. That of another program passes.
-
-    Raises:
-        ValueError: when there is such an option. One that another option refers to (``@name``) is none.
-    """
-    argv = sys.argv if argv is None else argv
-    if Path(argv[0]).parts[-3:] != ("monai", "bundle", "__main__.py"):
-        return
-    options: dict[str, str] = {}
-    for word, following in zip(argv, [*argv[1:], ""], strict=True):
-        if match := re.fullmatch(r"--([A-Za-z][^=]*)(?:=(.*))?", word, re.DOTALL):
-            options[match[1].replace("-", "_")] = following if match[2] is None else match[2]
-    files = options.get("config_file")
-    if not files:  # in MONAI's `args_file`, or left out
-        return
-    known = set(inspect.signature(run).parameters)
-    known |= set(ConfigParser.load_config_files(ast.literal_eval(files) if files.startswith("[") else files))
-    for option in options:
-        name = re.split("::|#", option)[0]
-        if name not in known and not any(f"@{name}" in word for word in argv):
-            near = difflib.get_close_matches(name, known, 1)
-            hint = f"did you mean `--{near[0]}`?" if near else "its values stand at the top of the file."
-            raise ValueError(f"There is no `{name}` in {files}: {hint}")
+    program = Path(sys.argv[0])
+    parts = program.parts if program.suffix == ".py" else (program.stem,)  # monai-sscm.exe on Windows
+    if any(parts[-len(command) :] == command for command in _COMMANDS):
+        sys.excepthook = _print_error
 
 
 def _print_error(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
@@ -121,8 +102,8 @@ def _print_error(kind: type[BaseException], error: BaseException, trace: Traceba
             thread.join(timeout=1)
     for bar in list(getattr(tqdm, "_instances", ())):
         bar.close()  # or it would be wiped off the screen later, after the last line
-    cause = reason(error)
-    foreseen = isinstance(cause, (ValueError, OSError)) and is_ours(cause)
+    cause = root_cause(error)
+    foreseen = isinstance(cause, (ValueError, OSError)) and raised_here(cause)
     if isinstance(cause, OSError) and cause.errno == errno.ENAMETOOLONG:  # wherever a path is looked at first
         foreseen, cause = True, OSError(f"The name {str(cause.filename)!r} is too long for a file: check it.")
     # PyTorch raises it wherever the process is when a worker ends, in no code of ours
@@ -133,13 +114,44 @@ def _print_error(kind: type[BaseException], error: BaseException, trace: Traceba
             f"A process that loads images has ended ({' '.join(str(lost).split())[:200]}), perhaps for want of memory: "
             "use fewer `num_workers`. --resume true goes on from the last checkpoint."
         )
-    if not foreseen or MONAIEnvVars.debug():
+    if not foreseen or _debug():
         sys.__excepthook__(kind, error, trace)
     if foreseen:
         print(f"Error: {cause}", file=sys.stderr)
 
 
-def is_ours(error: BaseException) -> bool:
-    """Whether this package raised an exception, and so foresaw it."""
+def _debug() -> bool:
+    if "MONAI_DEBUG" not in os.environ:
+        return False
+
+    return MONAIEnvVars.debug()
+
+
+def raised_here(error: BaseException) -> bool:
+    """
+    Whether this package raised an exception, and so foresaw it.
+
+    Args:
+        error: exception as it was caught.
+
+    Example:
+        >>> from monai_sscm.bundle import find_bundle
+        >>> from monai_sscm.errors import raised_here
+        >>> try:
+        ...     find_bundle("nothing")
+        ... except ValueError as error:
+        ...     print(raised_here(error))
+        True
+    """
     frames = traceback.extract_tb(error.__traceback__)
     return bool(frames) and frames[-1].filename.startswith(_PACKAGE)
+
+
+def __getattr__(name: str) -> Any:
+    """Tell what to do with a bundle that was copied from version 0.7 or before, whose first expression is this name."""
+    if name == "plain_errors":
+        raise SystemExit(
+            "Error: This bundle was copied from monai_sscm 0.7 or before and does not run with this version: copy it "
+            "again by `monai-sscm bundle NAME --to FOLDER`, and set your values at the top of its configs/train.yaml."
+        )
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -9,73 +9,64 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
+
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
-from pathlib import Path
-
-import numpy as np
 import pytest
-from PIL import Image
 
-from monai_sscm.__main__ import main
+from monai_sscm.bundle import find_bundle
+from monai_sscm.command_line import check_command_line, config_files, other_overrides
 
-
-@pytest.mark.parametrize("command", [[], ["demo"], ["study"], ["prepare"], ["bundle"], ["phantoms"]])
-def test_help_everywhere(capsys, command):
-    with pytest.raises(SystemExit) as left:
-        main([*command, "--help"])
-    assert left.value.code == 0
-    assert capsys.readouterr().out.startswith(" ".join(["usage: python -m monai_sscm", *command]))
+TRAIN, EVALUATE = (f"{find_bundle('chase_vessel_segmentation')}/configs/{name}.yaml" for name in ("train", "evaluate"))
 
 
-@pytest.mark.slow
-def test_demo(tmp_path, capsys):
-    main(["demo", "--max_epochs", "1", "--output_dir", str(tmp_path)])
-    out, err = capsys.readouterr()
-    table = (tmp_path / "table.md").read_text()
-    assert table in out and [row.split("|")[1].strip() for row in table.splitlines()] == [
-        "method",
-        "---",
-        "supervised",
-        "SupMix + SUFD",
+@pytest.mark.parametrize(
+    ("files", "options", "message"),
+    [
+        (TRAIN, ["--num_labelled", "3"], "no `num_labelled` in .*train.yaml: did you mean `--num_labeled`"),
+        (TRAIN, ["--seed", "1", "--zoon=1.0"], "no `zoon` in .* did you mean `--zoom`"),
+        (TRAIN, ["--part", "test"], "no `part` in"),
+        (TRAIN, ["-num_labeld", "3"], "no `num_labeld` in .*: did you mean `--num_labeled`"),
+        (TRAIN, ["--num_labeled", "None"], "MONAI leaves out `--num_labeled None`: give `--num_labeled null`"),
+        (TRAIN, ["--qqqqqq", "1"], "no `qqqqqq` in .* at the top of the file"),
+        (f"['{TRAIN}','{EVALUATE}']", ["--part", "test", "--wait", "1"], "no `wait` in"),
+    ],
+)
+def test_an_option_without_effect_is_refused(files, options, message):
+    argv = ["/lib/monai/bundle/__main__.py", "run", "--config_file", files, "--dataset_dir", "data", *options]
+    with pytest.raises(ValueError, match=message):
+        check_command_line(argv)
+    check_command_line(["/bin/pytest", *argv[1:]])
+
+
+def test_options_with_effect_pass():
+    argv = ["/lib/monai/bundle/__main__.py", "run", "train", "--config_file", f"['{TRAIN}','{EVALUATE}']"]
+    argv += [
+        "--logging_file",
+        "no.conf",
+        "--part=test",
+        "--num-labeled",
+        "3",
+        "--train#trainer#amp",
+        "true",
+        "--methods#supmix#title",
+        "x",
     ]
-    assert "smoke run" in out and "50/50" in err  # a live bar
-    lines = out.splitlines()
-    assert lines[-2].endswith(str(tmp_path / "table.md")) and str(tmp_path / "overlay.png") in lines[-1]
-    picture = np.asarray(Image.open(tmp_path / "overlay.png"))
-    assert picture.shape == (256, 4 * 256, 3)
-    panels = np.split(picture, 4, axis=1)
-    assert all((panels[0] != panel).any() for panel in panels[1:])
+    argv += ["--validate::dataloader::batch_size", "1", "--rate", "0.1", "--learning_rate", "$@rate * 2"]
+    check_command_line(argv)
+    check_command_line([argv[0], "run", f"--config_file={TRAIN}"])
+    check_command_line([argv[0], "run", "--args_file", "args.json", "--seed", "1"])
 
 
-def test_a_demo_without_epochs_is_refused(capsys):
-    with pytest.raises(SystemExit):
-        main(["demo", "--max_epochs", "0"])
-    assert "--max_epochs: must be 1 or more, got 0" in capsys.readouterr().err
+def test_files_in_an_order_that_undoes_one_are_refused():
+    argv = ["/lib/monai/bundle/__main__.py", "run", "--config_file", f"['{EVALUATE}','{TRAIN}']", "--part", "test"]
+    with pytest.raises(ValueError, match=r"goes on top of those before it: give them as \['.*train.yaml', '.*evaluate"):
+        check_command_line(argv)
 
 
-def test_bundle(tmp_path, capsys):
-    main(["bundle", "chase_vessel_segmentation"])
-    assert (Path(capsys.readouterr().out.strip()) / "configs" / "train.yaml").is_file()
-    main(["bundle", "chase_vessel_segmentation", "--to", str(tmp_path / "mine")])
-    assert (Path(capsys.readouterr().out.strip()) / "configs" / "train.yaml").is_file()
-    assert (tmp_path / "mine" / "models" / "model.pt").is_file()
-
-
-def test_an_error_is_one_line(tmp_path):
-    command = [sys.executable, "-m", "monai_sscm", "prepare", "chase_db1", "--from", "nothing.zip"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=300, cwd=tmp_path)
-    assert done.returncode == 1 and done.stderr.startswith("Error: There is no 'nothing.zip': give CHASE_DB1's zip")
-    assert len(done.stderr.splitlines()) == 1
-    assert os.listdir(tmp_path) == ["data"] and os.listdir(tmp_path / "data") == []
-
-
-def test_phantoms(tmp_path):
-    arguments = ["--num_train", "3", "--num_val", "1", "--num_test", "0", "--size", "32"]
-    main(["phantoms", str(tmp_path / "folder"), *arguments])
-    assert len(list((tmp_path / "folder" / "images").glob("*.png"))) == 4
-    main(["phantoms", str(tmp_path / "scans"), "--kind", "chest", *arguments])
-    assert len(list((tmp_path / "scans" / "images").glob("*.nii.gz"))) == 4
+def test_files_and_overrides_as_they_were_typed():
+    argv = ["/lib/monai/bundle/__main__.py", "run", "--config_file", f"['{TRAIN}','{EVALUATE}']", "--seed", "-1"]
+    argv += ["--lr_scheduler#power=3", "--logging_file", "x.conf"]
+    assert config_files(argv) == [TRAIN, EVALUATE] and config_files(["/bin/pytest", *argv[1:]]) == []
+    assert config_files([*argv[:2], "--config_file", "a.yaml,b.yaml"]) == ["a.yaml", "b.yaml"]
+    assert other_overrides({"seed": 0}, argv) == {"lr_scheduler#power": "3"}

@@ -19,18 +19,18 @@ import sys
 
 import pytest
 
-from monai_sscm.bundle import find_bundle
-from monai_sscm.data import PictureReader, inference_datalist
-from monai_sscm.errors import check_options, plain_errors
+from monai_sscm.errors import install_error_hook, raised_here, root_cause
+from monai_sscm.io import PictureReader, inference_datalist
 
 
 @pytest.fixture
 def last_words(monkeypatch, capsys):
     """What is printed about the error that a function ends the process with."""
     monkeypatch.setattr(sys, "excepthook", sys.excepthook)
+    monkeypatch.setattr(sys, "argv", ["/lib/monai/bundle/__main__.py", "run"])
     handler = signal.getsignal(signal.SIGCHLD)
     monkeypatch.setattr("threading.enumerate", list)  # nor wait for threads that other tests have left
-    plain_errors()
+    install_error_hook()
 
     def run(function, *args) -> str:
         try:
@@ -62,40 +62,59 @@ def test_a_worker_that_is_lost_meanwhile_does_not_take_the_last_words(last_words
         os.kill(os.getpid(), signal.SIGCHLD)
 
     signal.signal(signal.SIGCHLD, lost)
-    # a second one ends while the first is told of
+    # a second one ends while the first is reported
     monkeypatch.setattr("threading.enumerate", lambda: fail() or [])
     assert last_words(fail).startswith("Error: A process that loads images has ended (DataLoader worker (pid 1)")
 
 
 def test_what_was_not_foreseen_has_its_traceback(last_words):
-    said = last_words(len, 1)
-    assert said.startswith("Traceback") and "TypeError" in said and "Error:" not in said.splitlines()[0]
+    printed = last_words(len, 1)
+    assert printed.startswith("Traceback") and "TypeError" in printed and "Error:" not in printed.splitlines()[0]
 
 
-TRAIN, EVALUATE = (f"{find_bundle('chase_vessel_segmentation')}/configs/{name}.yaml" for name in ("train", "evaluate"))
+def test_the_traceback_is_printed_too_when_it_is_asked_for(last_words, monkeypatch):
+    monkeypatch.setenv("MONAI_DEBUG", "1")
+    printed = last_words(PictureReader().get_data, "none.png").splitlines()
+    assert printed[0].startswith("Traceback") and printed[-1].startswith("Error: There is no picture")
 
 
 @pytest.mark.parametrize(
-    ("files", "options", "message"),
+    ("program", "installed"),
     [
-        (TRAIN, ["--num_labelled", "3"], "no `num_labelled` in .*train.yaml: did you mean `--num_labeled`"),
-        (TRAIN, ["--seed", "1", "--zoon=1.0"], "no `zoon` in .* did you mean `--zoom`"),
-        (TRAIN, ["--part", "test"], "no `part` in"),
-        (TRAIN, ["--qqqqqq", "1"], "no `qqqqqq` in .* at the top of the file"),
-        (f"['{TRAIN}','{EVALUATE}']", ["--part", "test", "--wait", "1"], "no `wait` in"),
+        ("/lib/monai/bundle/__main__.py", True),  # also of torchrun
+        ("/lib/monai_sscm/__main__.py", True),
+        ("/usr/bin/monai-sscm", True),
+        ("monai-sscm.exe", True),
+        ("/lib/ipykernel_launcher.py", False),
+        ("/bin/pytest", False),
+        ("/home/user/bundle/__main__.py", False),
+        ("train.py", False),
+        ("-c", False),
+        ("", False),
     ],
 )
-def test_an_option_without_effect_is_refused(files, options, message):
-    argv = ["/lib/monai/bundle/__main__.py", "run", "--config_file", files, "--dataset_dir", "data", *options]
-    with pytest.raises(ValueError, match=message):
-        check_options(argv)
-    check_options(["/bin/pytest", *argv[1:]])
+def test_the_hook_is_installed_in_commands_alone(monkeypatch, program, installed):
+    def hook_of_host(*args):
+        """As of a notebook or of an application that runs a bundle."""
+
+    monkeypatch.setattr(sys, "excepthook", hook_of_host)
+    monkeypatch.setattr(sys, "argv", [program])
+    install_error_hook()
+    assert (sys.excepthook is not hook_of_host) == installed
 
 
-def test_options_with_effect_pass():
-    argv = ["/lib/monai/bundle/__main__.py", "run", "train", "--config_file", f"['{TRAIN}','{EVALUATE}']"]
-    argv += ["--logging_file", "no.conf", "--part=test", "--num-labeled", "3", "--train#trainer#amp", "true"]
-    argv += ["--validate::dataloader::batch_size", "1", "--rate", "0.1", "--learning_rate", "$@rate * 2"]
-    check_options(argv)
-    check_options([argv[0], "run", f"--config_file={TRAIN}"])
-    check_options([argv[0], "run", "--args_file", "args.json", "--seed", "1"])
+def test_the_root_cause_is_the_first_of_ours():
+    def chain(load) -> Exception:
+        try:
+            try:
+                load()
+            except Exception as error:
+                raise RuntimeError("around it") from error
+        except RuntimeError as error:
+            return error
+
+    ours = root_cause(chain(lambda: PictureReader().get_data("none.png")))
+    assert raised_here(ours) and str(ours) == "There is no picture 'none.png': check its name."
+    others = root_cause(chain(lambda: len(1)))
+    assert isinstance(others, TypeError) and not raised_here(others)
+    assert not raised_here(ValueError("never raised"))

@@ -26,7 +26,8 @@ from monai.transforms import Compose, LoadImaged
 from PIL import Image
 
 from benchmarks import hippocampus
-from monai_sscm.data import CHASE_DB1_SPLIT, CTReader, chase_db1_datalist, covid19_ct_datalist
+from monai_sscm.datasets import CHASE_DB1_SPLIT, chase_db1_datalist, covid19_ct_datalist
+from monai_sscm.io import VolumeReader
 from monai_sscm.transforms import ToHounsfieldd
 
 pytestmark = pytest.mark.slow
@@ -81,7 +82,7 @@ def test_chase_split_is_that_of_the_folder():
 
 @chase
 def test_chase_loads_the_right_way_up_and_the_loss_falls(tmp_path):
-    datalist = "$dict((k, v[:2]) for k, v in monai_sscm.data.chase_db1_datalist(@dataset_dir, 2, 0).items())"
+    datalist = "$dict((k, v[:2]) for k, v in monai_sscm.datasets.chase_db1_datalist(@dataset_dir, 2, 0).items())"
     train = short_training("chase_vessel_segmentation", "chase_db1", tmp_path, datalist)
     train.initialize()
     item = next(iter(train.parser.get_parsed_content("validate#dataloader")))
@@ -140,7 +141,7 @@ def test_ct_slices_load_and_the_loss_falls(tmp_path):
     # some of the labelled ones, of the training slices that gave up their masks, and of every unlabelled source
     datalist = (
         "$dict((k, v[:: max(1, len(v) // 40)][:40] if k == 'unlabeled' else v[:4]) for k, v in "
-        "monai_sscm.data.covid19_ct_datalist(@dataset_dir, 8, 0).items())"
+        "monai_sscm.datasets.covid19_ct_datalist(@dataset_dir, 8, 0).items())"
     )
     train = short_training("covid19_ct_segmentation", "covid19_ct", tmp_path, datalist)
     train.initialize()
@@ -161,7 +162,7 @@ def test_sources_of_ct_slices_come_to_one_range():
     """Lung and soft tissue are alike in all 20 unlabelled sources, though half of them have another window."""
     files = covid19_ct_datalist(DATA / "covid19_ct", num_labeled=8)["unlabeled"]
     load = Compose(
-        [LoadImaged("image", reader=CTReader(), dtype=None, ensure_channel_first=True), ToHounsfieldd("image")]
+        [LoadImaged("image", reader=VolumeReader(), dtype=None, ensure_channel_first=True), ToHounsfieldd("image")]
     )
     medians: dict[str, list[tuple[float, float]]] = {}
     for item in files[48::20]:

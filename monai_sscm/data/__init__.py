@@ -9,37 +9,11 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
+
 from __future__ import annotations
 
 from .cache import BoundedCacheDataset
-from .covid19_ct import COVID19_CT_SPLIT, covid19_ct_datalist
-from .ct_reader import CTReader
-from .datalist import CHASE_DB1_SPLIT, chase_db1_datalist, select_labeled, semi_supervised_datalist
-from .dicom import dicom_series
-from .inputs import ReadableImages, inference_datalist
+from .datalist import select_labeled, semi_supervised_datalist
 from .loader import SemiSupervisedLoader
-from .phantoms import chest_phantom, vessel_phantom, write_chest_phantoms, write_vessel_phantoms
-from .prepare import CHASE_DB1_URL, prepare_chase_db1
-from .reader import PictureReader
 
-__all__ = [
-    "CHASE_DB1_SPLIT",
-    "CHASE_DB1_URL",
-    "COVID19_CT_SPLIT",
-    "BoundedCacheDataset",
-    "CTReader",
-    "PictureReader",
-    "ReadableImages",
-    "SemiSupervisedLoader",
-    "chase_db1_datalist",
-    "chest_phantom",
-    "covid19_ct_datalist",
-    "dicom_series",
-    "inference_datalist",
-    "prepare_chase_db1",
-    "select_labeled",
-    "semi_supervised_datalist",
-    "vessel_phantom",
-    "write_chest_phantoms",
-    "write_vessel_phantoms",
-]
+__all__ = ["BoundedCacheDataset", "SemiSupervisedLoader", "select_labeled", "semi_supervised_datalist"]

@@ -17,26 +17,16 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-__all__ = ["CHASE_DB1_SPLIT", "chase_db1_datalist", "select_labeled", "semi_supervised_datalist"]
+from monai_sscm.io.files import IMAGE_SUFFIXES, image_suffix, in_natural_order
 
-# .seg.nrrd is 3D Slicer's for masks
-_SUFFIXES = (".nii.gz", ".nii", ".mha", ".mhd", ".seg.nrrd", ".nrrd")
-_SUFFIXES += (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
-
-#: CHASE_DB1 by child: both eyes of a child are on one side.
-CHASE_DB1_SPLIT: dict[str, list[str]] = {
-    part: [f"Image_{child:02d}{eye}" for child in children for eye in "LR"]
-    for part, children in {"train": range(1, 9), "val": range(9, 11), "test": range(11, 15)}.items()
-}
-
-#: What of a CHASE_DB1 file name is the child.
-CHASE_DB1_PATIENT = r"Image_(\d+)[LR]"
+__all__ = ["select_labeled", "semi_supervised_datalist"]
 
 
 def semi_supervised_datalist(
@@ -51,30 +41,30 @@ def semi_supervised_datalist(
     """
     List a folder of images and masks as labelled, unlabelled, validation and test images.
 
-    The folder is laid out so, images of any format that MONAI and Pillow read::
+    The folder has this layout; images may be of any format that MONAI and Pillow read::
 
         images/            one file an image
         labels/            its mask: the same name, or the name with more behind an underscore (a_mask.png for a.jpg)
-        unlabeled_images/  more images without masks, if there are any
-        split.json         {"train": [names], "val": [names], "test": [names]}, names without suffix; if there is any.
-                           "kept_together": [[names], ...] says which images are of one patient
+        unlabeled_images/  optional: more images, without masks
+        split.json         optional: {"train": [names], "val": [names], "test": [names]}, names without suffix;
+                           "kept_together": [[names], ...] lists the images of each patient
 
-    Without ``split.json`` a fifth of the groups, always the same, become validation images. Of the training images
-    ``num_labeled`` keep their masks, the others are listed without and count as unlabelled.
+    Without ``split.json`` a fifth of the patients, always the same, become validation images. Of the training images
+    ``num_labeled`` keep their masks; the others are listed without and count as unlabelled.
 
     Args:
         dataset_dir: the folder.
         num_labeled: how many training images keep their masks. None: all.
-        seed: which; see :py:func:`select_labeled`.
-        group_pattern: regular expression whose first group says of a file name which patient it belongs to. None:
-            every image is a patient of its own.
-        split: what ``split.json`` would say; a file in the folder goes first.
-        folders: whether a folder within these may be an image too, of the folder's name, as a DICOM series is.
+        seed: chooses them; see :py:func:`select_labeled`.
+        group_pattern: regular expression whose first group is the patient in a file name. None: every image is a
+            patient of its own. The split's ``kept_together`` goes first.
+        split: the split of a folder without ``split.json``.
+        folders: whether a folder counts as an image, named as the folder, such as a DICOM series.
         preferred: see :py:func:`select_labeled`; called with training items.
 
     Returns:
-        lists of MONAI's ``{"image": path, "label": path}`` by ``labeled``, ``unlabeled`` (no ``label``), ``val`` and
-        ``test``.
+        lists by ``labeled``, ``unlabeled``, ``val`` and ``test`` of items ``{"image": path, "label": path, "group":
+        patient}``; unlabelled ones have no ``label``.
 
     Raises:
         FileNotFoundError: when the folder, an image or a mask is missing.
@@ -82,7 +72,8 @@ def semi_supervised_datalist(
 
     Example:
         >>> import tempfile
-        >>> from monai_sscm.data import semi_supervised_datalist, write_vessel_phantoms
+        >>> from monai_sscm.data import semi_supervised_datalist
+        >>> from monai_sscm.datasets import write_vessel_phantoms
         >>> folder = tempfile.mkdtemp()
         >>> write_vessel_phantoms(folder, num_train=6, num_val=1, num_test=1, size=32)
         >>> {part: len(files) for part, files in semi_supervised_datalist(folder, num_labeled=2).items()}
@@ -91,8 +82,8 @@ def semi_supervised_datalist(
     root = Path(dataset_dir)
     if not root.is_dir():
         raise FileNotFoundError(f"There is no folder {str(root)!r}: set `dataset_dir` to the folder of the data set.")
-    images = _files(root / "images", folders)
-    masks = _files(root / "labels", folders)
+    images = list_images(root / "images", folders)
+    masks = list_images(root / "labels", folders)
     split = read_split(root, split)
     names = {part: [str(name) for name in (split or {}).get(part, [])] for part in ("train", "val", "test")}
 
@@ -104,61 +95,40 @@ def semi_supervised_datalist(
         held_out = set(np.random.RandomState(0).permutation(groups)[: max(1, len(groups) // 5)].tolist())
         names["train"] = [name for name in images if group_of[name] not in held_out]
         names["val"] = [name for name in images if group_of[name] in held_out]
-    said = f"The split in {str(root / 'split.json')!r}" if (root / "split.json").is_file() else "The split"
-    twice = sorted({name for part in names.values() for name in part if part.count(name) > 1})
-    if twice:
-        raise ValueError(f"{said} names {twice[:5]} more than once in a part: name each image once.")
+    origin = f"The split in {str(root / 'split.json')!r}" if (root / "split.json").is_file() else "The split"
+    doubles = sorted({name for part in names.values() for name, count in Counter(part).items() if count > 1})
+    if doubles:
+        raise ValueError(f"{origin} names {doubles[:5]} more than once in a part: name each image once.")
     missing = [name for part in names.values() for name in part if name not in images]
     if missing:
-        raise FileNotFoundError(f"{said} names images that are not in {str(root / 'images')!r}: {missing[:5]}.")
+        raise FileNotFoundError(f"{origin} names images that are not in {str(root / 'images')!r}: {missing[:5]}.")
     if not names["train"]:
         raise ValueError(f"No image of {str(root / 'images')!r} is left for training: add images of more patients.")
-    without = root / "unlabeled_images"
-    more = _files(without, folders) if without.is_dir() and any(without.iterdir()) else {}
+    extra_dir = root / "unlabeled_images"
+    extra = list_images(extra_dir, folders) if extra_dir.is_dir() and any(extra_dir.iterdir()) else {}
     kept = {str(name) for group in (split or {}).get("kept_together", []) for name in group}
-    unknown = sorted(kept - set(images) - set(more))
+    unknown = sorted(kept - set(images) - set(extra))
     if unknown:
-        raise ValueError(f"{said} keeps {unknown[:5]} together with others, but there are no such images.")
+        raise ValueError(f"{origin} keeps {unknown[:5]} together with others, but there are no such images.")
+    group_of_extra = patients(extra, group_pattern, split)
     groups_of = {part: {group_of[name] for name in part_names} for part, part_names in names.items()}
-    groups_of["train"] |= set(patients(more, group_pattern, split).values())
+    groups_of["train"] |= set(group_of_extra.values())
     refuse_leaks(groups_of)
 
+    candidates = masks_by_image(images, masks)
     parts = {
-        part: [{"image": str(images[name]), "label": str(_mask_of(name, images, masks, root))} for name in part_names]
+        part: [
+            {"image": str(images[name]), "label": str(_only_mask(name, candidates, root)), "group": group_of[name]}
+            for name in part_names
+        ]
         for part, part_names in names.items()
     }
-    _refuse_copies({part: [item["image"] for item in items] for part, items in parts.items()}, more.values())
-    groups_of_train = [group_of[name] for name in names["train"]]
+    _refuse_copies({part: [item["image"] for item in items] for part, items in parts.items()}, extra.values())
+    groups_of_train = [item["group"] for item in parts["train"]]
     labeled, rest = select_labeled(parts["train"], num_labeled, seed, groups_of_train, preferred)
-    unlabeled = [{"image": item["image"]} for item in rest]
-    unlabeled += [{"image": str(path)} for path in more.values()]
+    unlabeled = [{"image": item["image"], "group": item["group"]} for item in rest]
+    unlabeled += [{"image": str(path), "group": group_of_extra[name]} for name, path in extra.items()]
     return {"labeled": labeled, "unlabeled": unlabeled, "val": parts["val"], "test": parts["test"]}
-
-
-def chase_db1_datalist(
-    dataset_dir: str | Path, num_labeled: int | None = None, seed: int = 0, group_pattern: str | None = None
-) -> dict[str, list[dict[str, str]]]:
-    """
-    List CHASE_DB1: 28 fundus photographs of 14 children, split by child into 16 train, 4 validation and 8 test images.
-
-    The folder holds ``images/Image_01L.jpg`` and so on, and ``labels/Image_01L_1stHO.png``. A folder with a
-    ``split.json`` or with other images is listed as by :py:func:`semi_supervised_datalist`, so the same bundle serves
-    fundus photographs of one's own.
-
-    Args:
-        dataset_dir: the folder.
-        num_labeled: how many of the training images keep their masks, from as many children as possible. None: all.
-        seed: which.
-        group_pattern: of images of one's own, what of a file name says which patient it belongs to.
-
-    Returns, Raises: as :py:func:`semi_supervised_datalist`.
-    """
-    images = Path(dataset_dir) / "images"
-    known = {name for part in CHASE_DB1_SPLIT.values() for name in part}
-    if images.is_dir() and known & set(_files(images)):
-        # with some of its images missing it is CHASE_DB1 still: better an error than test children among the training
-        return semi_supervised_datalist(dataset_dir, num_labeled, seed, CHASE_DB1_PATIENT, CHASE_DB1_SPLIT)
-    return semi_supervised_datalist(dataset_dir, num_labeled, seed, group_pattern)
 
 
 def select_labeled(
@@ -169,18 +139,18 @@ def select_labeled(
     preferred: Callable[[dict[str, Any]], bool] | None = None,
 ) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     """
-    Choose the images that keep their labels: from as many patients as possible, nested, the same for a seed everywhere.
+    Choose the images that keep their labels, from as many patients as possible.
 
-    Patients are put in a random order, and so are the images of each; the list takes one image of each patient in turn.
-    A longer list of the same seed begins with the shorter one.
+    The patients are shuffled, and so are the images of each; the list takes one image of each patient in turn. The
+    choice depends on the seed alone, and a longer list begins with the shorter one of the same seed.
 
     Args:
         items: the training images.
         num_labeled: length of the list; None takes all.
         seed: seed of the order.
         groups: patient of each item.
-        preferred: whether an item is of a kind, such as with a rare class, of which at least half of the list is to be
-            as long as there are any; asked only when items are left out. None: all are alike.
+        preferred: whether to prefer an item, such as one with a rare class. At least half of the list is preferred
+            items, as long as there are any. It is called only when items are left out. None: all are alike.
 
     Returns:
         the chosen items in their order, and the rest in theirs.
@@ -190,7 +160,7 @@ def select_labeled(
 
     Example:
         >>> from monai_sscm.data import select_labeled
-        >>> items = [{"image": f"{patient}{eye}"} for patient in "abc" for eye in "LR"]
+        >>> items = [{"image": f"{patient}{visit}"} for patient in "abc" for visit in "12"]
         >>> chosen, rest = select_labeled(items, num_labeled=3, seed=0, groups=[i["image"][0] for i in items])
         >>> sorted(i["image"][0] for i in chosen), len(rest)
         (['a', 'b', 'c'], 3)
@@ -205,36 +175,20 @@ def select_labeled(
         members.setdefault(group, []).append(i)
     names = sorted(members)
     queues = [random.permutation(members[names[k]]).tolist() for k in random.permutation(len(names))]
-    order = [queue[turn] for turn in range(max(map(len, queues))) for queue in queues if turn < len(queue)]
+    turns = [(turn, k, i) for k, queue in enumerate(queues) for turn, i in enumerate(queue)]
+    order = [i for _, _, i in sorted(turns)]
+    chosen = dict.fromkeys(order[:num_labeled])
     if preferred is not None and num_labeled < len(items):
-        wanted, rest, order = {i for i in order if preferred(items[i])}, order, []
-        while rest:
-            turn = next((i for i in rest if i in wanted), rest[0]) if len(order) % 2 == 0 else rest[0]
-            rest = [i for i in rest if i != turn]
-            order.append(turn)
-    chosen = order[:num_labeled]
-    return [items[i] for i in chosen], [item for i, item in enumerate(items) if i not in set(chosen)]
-
-
-def image_suffix(path: Path) -> str:
-    """The suffix that says that a file is an image, as it is written; empty if there is none."""
-    length = next((len(s) for s in _SUFFIXES if path.name.lower().endswith(s)), 0)
-    return path.name[len(path.name) - length :]
-
-
-def image_name(path: str | Path, index: int | None = None) -> str:
-    """The name of an image without suffix, and of a slice of a stack with its index."""
-    name = Path(path).name.removesuffix(image_suffix(Path(path)))
-    return name if index is None else f"{name}_{index}"
-
-
-def in_natural_order(paths: Iterable[Path]) -> list[Path]:
-    """Paths sorted so that 2 comes before 10."""
-    return sorted(paths, key=lambda path: [int(t) if t.isdecimal() else t for t in re.split(r"(\d+)", str(path))])
+        every, rare = iter(order), iter([i for i in order if preferred(items[i])])
+        chosen = {}
+        while len(chosen) < num_labeled:
+            sources = (rare, every) if len(chosen) % 2 == 0 else (every,)
+            chosen[next(i for source in sources for i in source if i not in chosen)] = None
+    return [items[i] for i in chosen], [item for i, item in enumerate(items) if i not in chosen]
 
 
 def read_split(root: Path, split: Mapping[str, Sequence[Any]] | None) -> Mapping[str, Sequence[Any]] | None:
-    """What the folder's ``split.json`` says, or the split that is given."""
+    """The folder's ``split.json``, or the given split if there is none."""
     path = root / "split.json"
     if os.path.lexists(path) and not path.is_file():
         raise FileNotFoundError(f"{str(path)!r} is a link to nothing or a folder: mend it, or take it away.")
@@ -257,7 +211,7 @@ def _are_names(value: Any) -> bool:
     return isinstance(value, list) and all(isinstance(name, (str, int)) for name in value)
 
 
-def _files(folder: Path, folders: bool = False) -> dict[str, Path]:
+def list_images(folder: Path, folders: bool = False) -> dict[str, Path]:
     """The images of a folder by their names without suffix, in natural order."""
     if not folder.is_dir():
         raise FileNotFoundError(f"There is no folder {str(folder)!r}: the data set needs 'images' and 'labels'.")
@@ -273,29 +227,35 @@ def _files(folder: Path, folders: bool = False) -> dict[str, Path]:
             raise ValueError(f"{str(path)!r} and {found[name].name!r} have the same name: keep one of them.")
         found[name] = path
     if not found:
-        raise FileNotFoundError(f"There are no images in {str(folder)!r} ({', '.join(_SUFFIXES)}).")
+        raise FileNotFoundError(f"There are no images in {str(folder)!r} ({', '.join(IMAGE_SUFFIXES)}).")
     return found
 
 
-def _mask_of(name: str, images: Mapping[str, Path], masks: Mapping[str, Path], root: Path) -> Path:
-    """The mask of an image: of the same name, or of its name with more behind an underscore."""
-    if name in masks:
-        return masks[name]
-    # the mask of p1_2 is no mask of p1
-    longer = [other for other in images if other.startswith(f"{name}_")]
-    candidates = [
-        path
-        for mask, path in masks.items()
-        if mask.startswith(f"{name}_") and not any(mask == other or mask.startswith(f"{other}_") for other in longer)
-    ]
-    if not candidates:
+def masks_by_image(images: Container[str], masks: Mapping[str, Path]) -> dict[str, list[Path]]:
+    """
+    The masks of every image: the mask of its own name, else those of its name with more behind an underscore.
+
+    A mask belongs to the longest image name that it fits: that of ``p1_2`` is no mask of ``p1``.
+    """
+    found: dict[str, list[Path]] = {}
+    for mask, path in masks.items():
+        name = mask
+        while name not in images and "_" in name:
+            name = name.rpartition("_")[0]
+        found.setdefault(name, []).append(path)
+    return found | {mask: [path] for mask, path in masks.items() if mask in images}
+
+
+def _only_mask(name: str, candidates: Mapping[str, Sequence[Path]], root: Path) -> Path:
+    masks = candidates.get(name, [])
+    if not masks:
         raise FileNotFoundError(
             f"The image {name!r} has no mask in {str(root / 'labels')!r}: add it, or move the image to "
             f"{str(root / 'unlabeled_images')!r}."
         )
-    if len(candidates) > 1:
-        raise ValueError(f"The image {name!r} has {len(candidates)} masks, {[p.name for p in candidates]}: keep one.")
-    return candidates[0]
+    if len(masks) > 1:
+        raise ValueError(f"The image {name!r} has {len(masks)} masks, {[p.name for p in masks]}: keep one.")
+    return masks[0]
 
 
 def patients(
@@ -314,6 +274,7 @@ def patients(
 
 
 def refuse_leaks(groups: Mapping[str, set[str]]) -> None:
+    """Refuse a patient that is in two parts."""
     parts = list(groups)
     for i, a in enumerate(parts):
         for b in parts[i + 1 :]:
@@ -323,7 +284,7 @@ def refuse_leaks(groups: Mapping[str, set[str]]) -> None:
 
 
 def _refuse_copies(parts: Mapping[str, Sequence[str]], unlabeled: Iterable[Path]) -> None:
-    """Refuse an image that is in two parts under two names: training on it would give its mask or looks away."""
+    """Refuse an image that is in two parts under two names: a training on it would have seen a test image."""
     part_of = {path: part for part, paths in parts.items() for path in paths} | {str(p): "train" for p in unlabeled}
     by_size: dict[int, list[str]] = {}
     for path in part_of:

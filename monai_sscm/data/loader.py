@@ -18,11 +18,11 @@ import math
 from collections.abc import Hashable, Iterator, Sequence, Sized
 from typing import Any
 
+import ignite.distributed as idist
 import numpy as np
 import torch
 from monai.data import DataLoader
 from monai.data.utils import set_rnd
-from torch import distributed
 from torch.utils.data import Dataset, Sampler
 
 __all__ = ["SemiSupervisedLoader"]
@@ -117,22 +117,25 @@ class SemiSupervisedLoader:
             "donor_": (donor, donor_batch_size or batch_size),
         }
         sizes = {prefix: (dataset, size) for prefix, (dataset, size) in streams.items() if dataset is not None}
+        lengths: dict[str, int] = {}
         for prefix, (dataset, _) in sizes.items():
             name = prefix.rstrip("_") or "labeled"
             if not isinstance(dataset, Sized):
                 raise ValueError(f"The {name} data set has no length: use a map-style data set.")
-            if len(dataset) == 0:
+            lengths[prefix] = len(dataset)
+            if lengths[prefix] == 0:
                 raise ValueError(f"There are no {name} images: {_CURE[name]}.")
-        groups: dict[str, Sequence[Hashable]] = {p: range(len(dataset)) for p, (dataset, _) in sizes.items()}
+        groups: dict[str, Sequence[Hashable]] = {prefix: range(length) for prefix, length in lengths.items()}
         if unlabeled is not None and unlabeled_groups is not None:
-            if len(unlabeled_groups) != len(groups["unlabeled_"]):
+            if len(unlabeled_groups) != lengths["unlabeled_"]:
                 raise ValueError(
-                    f"`unlabeled_groups` names {len(unlabeled_groups)} groups, there are {len(groups['unlabeled_'])} "
+                    f"`unlabeled_groups` names {len(unlabeled_groups)} groups, there are {lengths['unlabeled_']} "
                     "unlabelled images: name one for each."
                 )
             groups["unlabeled_"] = unlabeled_groups
         if epoch_length is None:
-            epoch_length = max(math.ceil(len(dataset) / (size * _world()[1])) for dataset, size in sizes.values())
+            world_size = idist.get_world_size()
+            epoch_length = max(math.ceil(lengths[prefix] / (size * world_size)) for prefix, (_, size) in sizes.items())
         self.epoch_length = epoch_length
         self.streams = {
             prefix: DataLoader(
@@ -167,19 +170,19 @@ class SemiSupervisedLoader:
             self.epoch += 1
             self.start = 0
         self._announced = False
-        rank, _ = _world()
+        rank = idist.get_rank()
         streams = list(self.streams)
         for stream, (prefix, loader) in enumerate(self.streams.items()):
             loader.sampler.seed = [self.seed, self.epoch, stream]  # type: ignore[attr-defined]
             # the same random transforms from the same seed crop and flip alike
             receivers = "unlabeled_" if "unlabeled_" in streams else ""
-            like = receivers if self.align_donors and prefix == "donor_" else prefix
-            of_transforms = [self.seed, self.epoch, streams.index(like), rank]
-            own = int(np.random.SeedSequence(of_transforms).generate_state(1)[0])
-            loader.generator.manual_seed(own)
+            twin = receivers if self.align_donors and prefix == "donor_" else prefix
+            entropy = [self.seed, self.epoch, streams.index(twin), rank]
+            transform_seed = int(np.random.SeedSequence(entropy).generate_state(1)[0])
+            loader.generator.manual_seed(transform_seed)
             if loader.num_workers == 0:
                 # with workers, each seeds its copy of the transforms from the generator
-                set_rnd(loader.dataset, own)
+                set_rnd(loader.dataset, transform_seed)
         return itertools.islice(self._batches(), self.start, None)
 
     def _batches(self) -> Iterator[dict[str, Any]]:
@@ -210,7 +213,7 @@ class _EndlessSampler(Sampler[int]):
         return self.num_samples
 
     def __iter__(self) -> Iterator[int]:
-        rank, world_size = _world()
+        rank, world_size = idist.get_rank(), idist.get_world_size()
         # RandomState's numbers are the same in every version of numpy
         random = np.random.RandomState(np.random.SeedSequence(self.seed).generate_state(4))
         orders = math.ceil(self.num_samples * world_size / len(self.members))
@@ -220,10 +223,3 @@ class _EndlessSampler(Sampler[int]):
                 group = self.members[k]
                 indices.append(group[0] if len(group) == 1 else group[random.randint(len(group))])
         yield from indices[rank : self.num_samples * world_size : world_size]
-
-
-def _world() -> tuple[int, int]:
-    """Rank of this process and number of processes."""
-    if distributed.is_available() and distributed.is_initialized():
-        return distributed.get_rank(), distributed.get_world_size()
-    return 0, 1

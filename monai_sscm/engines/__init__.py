@@ -11,8 +11,22 @@
 
 from __future__ import annotations
 
+from .feature_alignment import FeatureAlignment
+from .guarded_step import GuardedStep
 from .keys import SemiSupervisedEvents, SemiSupervisedKeys
+from .pseudo_labeler import PseudoLabeler
+from .resumable import ResumableTrainer
 from .trainer import SemiSupervisedTrainer
 from .view import Ramp, View
 
-__all__ = ["Ramp", "SemiSupervisedEvents", "SemiSupervisedKeys", "SemiSupervisedTrainer", "View"]
+__all__ = [
+    "FeatureAlignment",
+    "GuardedStep",
+    "PseudoLabeler",
+    "Ramp",
+    "ResumableTrainer",
+    "SemiSupervisedEvents",
+    "SemiSupervisedKeys",
+    "SemiSupervisedTrainer",
+    "View",
+]

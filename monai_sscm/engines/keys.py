@@ -16,7 +16,7 @@ from __future__ import annotations
 from ignite.engine import EventEnum
 from monai.utils.enums import StrEnum
 
-__all__ = ["SemiSupervisedEvents", "SemiSupervisedKeys"]
+__all__ = ["EVENT_COUNTERS", "SemiSupervisedEvents", "SemiSupervisedKeys"]
 
 
 class SemiSupervisedKeys(StrEnum):
@@ -63,3 +63,10 @@ class SemiSupervisedEvents(EventEnum):
     PSEUDO_LABEL_COMPLETED = "pseudo_label_completed"
     OPTIMIZER_STEP_COMPLETED = "optimizer_step_completed"
     OPTIMIZER_STEP_SKIPPED = "optimizer_step_skipped"
+
+
+EVENT_COUNTERS = {
+    SemiSupervisedEvents.PSEUDO_LABEL_COMPLETED: "pseudo_labels",
+    SemiSupervisedEvents.OPTIMIZER_STEP_COMPLETED: "optimizer_steps",
+    SemiSupervisedEvents.OPTIMIZER_STEP_SKIPPED: "skipped_steps",
+}

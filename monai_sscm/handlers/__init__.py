@@ -11,24 +11,27 @@
 
 from __future__ import annotations
 
-from .checkpoint import CheckpointHandler, check_writable, save_checkpoint
+from .checkpoint import CheckpointHandler
 from .discriminator import DiscriminatorStats
+from .findings import FindingsWriter, findings
 from .image_scores import ImageScores
 from .metrics import confusion_matrix, dice_per_class, hausdorff_metrics, iou_per_class, segmentation_metrics
 from .overlay import OverlayHandler, overlay
 from .predictions import PredictionSaver
 from .pseudo_labels import PseudoLabelStats, pseudo_label_stats
+from .run_bundle import RunBundleWriter
+from .saving import check_writable, save_checkpoint
 from .scalars import scalars
-from .scans import ScanSaver, findings
 
 __all__ = [
     "CheckpointHandler",
     "DiscriminatorStats",
+    "FindingsWriter",
     "ImageScores",
     "OverlayHandler",
     "PredictionSaver",
     "PseudoLabelStats",
-    "ScanSaver",
+    "RunBundleWriter",
     "check_writable",
     "confusion_matrix",
     "dice_per_class",

@@ -82,7 +82,8 @@ class DiscriminatorStats:
         Args:
             engine: the trainer.
         """
-        if engine.discriminator is None:
+        alignment = engine.feature_alignment
+        if alignment is None:
             return
         batch = next(self._batches, None)
         if batch is None:
@@ -100,7 +101,7 @@ class DiscriminatorStats:
         stats = {}
         for name, image in images.items():
             plain = torch.as_tensor(image).to(engine.state.device)
-            logits = unwrap(engine.discriminator)(engine.feature_tap.forward_until(plain))
+            logits = unwrap(alignment.discriminator)(alignment.feature_tap.forward_until(plain))
             stats[f"judged_labeled_{name}"] = float((logits > 0).float().mean())
         engine.network.train()
         engine.state.discriminator_stats = stats

@@ -9,11 +9,10 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""Scores of every image, for questions that the data set's scores cannot answer."""
+"""Scores of every image."""
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -24,7 +23,8 @@ from monai.utils import ImageMetaKey
 from PIL import Image
 from torch import distributed
 
-from monai_sscm.data.datalist import image_name
+from monai_sscm.io.files import image_name
+from monai_sscm.io.writing import write_table
 
 from .checkpoint import check_writable
 from .metrics import confusion_matrix, dice_per_class, iou_per_class
@@ -35,14 +35,14 @@ __all__ = ["ImageScores"]
 
 class ImageScores:
     """
-    Handler of an evaluator: writes ``images.csv`` with a line for every image: its name, IoU and Dice of every class,
-    and its confusion matrix, ``<class>_as_<class>``, the number of pixels of the one that are predicted as the other.
+    Handler of an evaluator: writes ``images.csv`` with a row for every image: its name, IoU and Dice of every class,
+    and its confusion matrix, ``<class>_as_<class>``, the number of pixels of the first predicted as the second.
 
-    Confusion matrices add up: those of any choice of images give its data-set scores. A class that is neither in the
-    truth nor predicted has the score nan.
+    Confusion matrices add up: the sum over some images gives their scores as a data set. A class that is neither in
+    the truth nor predicted has the score nan.
 
     Args:
-        save_dir: folder to write to, made if it is not there.
+        save_dir: folder to write to, made if it is missing.
         class_names: names of the classes in the order of their indices.
         overlays: whether to write ``<image>.jpg``, see :py:func:`monai_sscm.handlers.overlay`: the image, and the image
             under the truth and under the prediction; at most 1,200 pixels wide.
@@ -83,14 +83,14 @@ class ImageScores:
             pred = (pred[0] if len(pred) == 1 else pred.argmax(0)).long()
             matrix = confusion_matrix(label, pred, len(self.class_names)).cpu()
             row: dict[str, Any] = {"image": name}
-            for score, of in (("iou", iou_per_class), ("dice", dice_per_class)):
-                row |= {f"{score}_{c}": float(x) for c, x in zip(self.class_names, of(matrix), strict=True)}
+            for score, function in (("iou", iou_per_class), ("dice", dice_per_class)):
+                row |= {f"{score}_{c}": float(x) for c, x in zip(self.class_names, function(matrix), strict=True)}
             for true, counts in zip(self.class_names, matrix.tolist(), strict=True):
                 row |= {f"{true}_as_{c}": n for c, n in zip(self.class_names, counts, strict=True)}
             self._rows.append(row)
             if self.overlays:
-                drawn = overlay(image[i], label[None], pred[None])
-                picture = Image.fromarray((drawn * 255).byte().permute(1, 2, 0).contiguous().numpy())
+                drawing = overlay(image[i], label[None], pred[None])
+                picture = Image.fromarray((drawing * 255).byte().permute(1, 2, 0).contiguous().numpy())
                 picture.thumbnail((1200, 1200))
                 picture.save(self.save_dir / f"{name}.jpg", quality=85)
 
@@ -105,7 +105,4 @@ class ImageScores:
                 return
         if not rows:
             return
-        with open(self.save_dir / "images.csv", "w", newline="") as file:
-            writer = csv.DictWriter(file, list(rows[0]))
-            writer.writeheader()
-            writer.writerows(rows)
+        write_table(rows, self.save_dir / "images.csv")

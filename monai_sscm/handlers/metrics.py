@@ -9,7 +9,7 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""Data-set scores from one confusion matrix, in which an absent class is absent and not zero."""
+"""Scores of a data set: IoU and Dice from one confusion matrix, and Hausdorff distances."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ __all__ = ["confusion_matrix", "dice_per_class", "hausdorff_metrics", "iou_per_c
 
 def confusion_matrix(label: torch.Tensor, pred: torch.Tensor, num_classes: int) -> torch.Tensor:
     """
-    Number of pixels of every class that are predicted as every class.
+    Count the pixels of every class that are predicted as every class.
 
     Args:
-        label: the truth's class indices, int64; a pixel with another value, such as one to be ignored, does not count.
-        pred: the prediction's, of the same shape.
+        label: class indices of the truth, int64; pixels with other values, such as an ignored one, do not count.
+        pred: class indices of the prediction, of the same shape.
         num_classes: number of classes with the background.
 
     Returns:
@@ -83,8 +83,9 @@ def dice_per_class(matrix: torch.Tensor) -> torch.Tensor:
     Example:
         >>> import torch
         >>> from monai_sscm.handlers import dice_per_class
-        >>> dice_per_class(torch.tensor([[8, 2, 0], [0, 2, 0], [0, 0, 0]]))
-        tensor([0.8889, 0.6667,    nan], dtype=torch.float64)
+        >>> truth_in_rows = torch.tensor([[8, 2, 0], [0, 2, 0], [0, 0, 0]])
+        >>> [round(x, 3) for x in dice_per_class(truth_in_rows).tolist()]
+        [0.889, 0.667, nan]
     """
     matrix = matrix.double()
     return 2 * matrix.diagonal(dim1=-2, dim2=-1) / (matrix.sum(-2) + matrix.sum(-1))
@@ -131,20 +132,20 @@ def hausdorff_metrics(
     class_names: Sequence[str], output_transform: Callable[[Any], Any] | None = None
 ) -> dict[str, Metric]:
     """
-    95 % Hausdorff distance of every class but the background, in millimetres: the mean over the scans that have it.
+    95 % Hausdorff distance of every class but the background, in millimetres: the mean over the volumes with the class.
 
-    A scan that has a class in the truth alone, or in the prediction alone, counts with the length of its own diagonal,
-    since a distance of 0, or leaving it out, would reward a class that is missed. Scans without the class in either are
-    left out, and so are pictures, whose pixels have no size that is known.
+    A volume with a class only in the truth, or only in the prediction, counts with the length of its diagonal: a
+    distance of 0, or leaving the volume out, would reward a missed class. Volumes without the class are left out, and
+    so are pictures, whose pixel size is unknown.
 
     Args:
         class_names: names of the classes in the order of their indices, background first.
         output_transform: from the engine's output to prediction and label, class indices ``(B, *spatial)``, and the
             voxel's size in mm along each axis, or None. None: ``pred``, ``label`` and the metadata of ``image`` of a
-            dictionary or a decollated list, as :py:class:`monai_sscm.data.CTReader` gives it.
+            dictionary or a decollated list, as :py:class:`monai_sscm.io.VolumeReader` gives it.
 
     Returns:
-        ``hd95_<name>`` for every class; nan for a class that is in no scan.
+        ``hd95_<name>`` for every class; nan for a class that is in no volume.
     """
     distances = _HausdorffDistances(len(class_names), output_transform or _with_spacing)
     return {
@@ -174,14 +175,14 @@ class _HausdorffDistances(Metric):
         diagonal = float(np.linalg.norm(np.array(label.shape[1:]) * np.array(spacing)))
         for p, t in zip(pred, label, strict=True):
             for i in range(1, self.num_classes):
-                ours, truth = (p == i)[None, None], (t == i)[None, None]
-                there = [bool(ours.any()), bool(truth.any())]
-                if all(there):
-                    distance = compute_hausdorff_distance(ours, truth, True, percentile=95, spacing=list(spacing))
+                predicted, true = (p == i)[None, None], (t == i)[None, None]
+                present = [bool(predicted.any()), bool(true.any())]
+                if all(present):
+                    distance = compute_hausdorff_distance(predicted, true, True, percentile=95, spacing=list(spacing))
                     self._sum[i - 1] += float(distance)
-                elif any(there):
+                elif any(present):
                     self._sum[i - 1] += diagonal
-                self._count[i - 1] += any(there)
+                self._count[i - 1] += any(present)
 
     @sync_all_reduce("_sum", "_count")
     def compute(self) -> torch.Tensor:

@@ -9,7 +9,7 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""Pictures of predictions over images, in TensorBoard."""
+"""Images under their masks, and a handler that shows them in TensorBoard."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ __all__ = ["OverlayHandler", "overlay"]
 
 def overlay(image: torch.Tensor, *masks: torch.Tensor) -> torch.Tensor:
     """
-    The image, and the image under each mask, side by side.
+    Draw an image, and the image under each mask, side by side.
 
     Args:
-        image: ``(C, H, W)``; three channels are shown in colour, of others the first. A volume ``(C, H, W, D)`` is
-            shown by the slice with most of the first mask, of which there must be one.
+        image: ``(C, H, W)``; three channels are shown in color, of others the first. Of a volume ``(C, H, W, D)`` the
+            slice with most of the first mask is shown; it needs a mask.
         masks: class indices, each ``(1, H, W)`` or ``(1, H, W, D)``.
 
     Returns:
@@ -44,17 +44,17 @@ def overlay(image: torch.Tensor, *masks: torch.Tensor) -> torch.Tensor:
         >>> overlay(image, label, label).shape
         torch.Size([3, 20, 90])
     """
-    image, *masks = (torch.as_tensor(x).detach().cpu().float() for x in (image, *masks))
+    image, *layers = (torch.as_tensor(x).detach().cpu().float() for x in (image, *masks))
     if image.ndim == 4:
-        most = int((masks[0] > 0).sum(dim=(0, 1, 2)).argmax())
-        image, *masks = (x[..., most] for x in (image, *masks))
+        index = int((layers[0] > 0).sum(dim=(0, 1, 2)).argmax())
+        image, *layers = (x[..., index] for x in (image, *layers))
     image = image if image.shape[0] == 3 else image[:1]
     low, high = image.amin(), image.amax()
     image = (image - low) / (high - low).clamp_min(1e-6)
-    highest = max([1.0, *(float(x.max()) for x in masks)])
+    highest = max([1.0, *(float(x.max()) for x in layers)])
     # hsv begins and ends with red, so the highest class stays below its end
-    shown = [blend_images(image, x / highest * 0.8, alpha=0.6, rescale_arrays=False) for x in masks]
-    return torch.cat([image.expand(3, -1, -1), *(torch.as_tensor(x) for x in shown)], dim=2).clamp(0, 1)
+    blends = [blend_images(image, x / highest * 0.8, alpha=0.6, rescale_arrays=False) for x in layers]
+    return torch.cat([image.expand(3, -1, -1), *(torch.as_tensor(x) for x in blends)], dim=2).clamp(0, 1)
 
 
 class OverlayHandler:
@@ -63,7 +63,7 @@ class OverlayHandler:
 
     Args:
         summary_writer: TensorBoard's writer.
-        num_images: how many images of an epoch are drawn.
+        num_images: number of images of an epoch that are drawn.
         tag: name of the pictures.
     """
 

@@ -13,57 +13,114 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import nibabel
 import numpy as np
 import torch
 from ignite.engine import Engine, Events
-from matplotlib import colormaps
 from monai.data import MetaTensor
-from monai.utils import ImageMetaKey
-from PIL import Image
+from monai.utils import ImageMetaKey, convert_to_tensor
+
+from monai_sscm.io.writing import (
+    in_stored_axes,
+    write_index_picture,
+    write_label_descriptions,
+    write_nifti,
+    write_nrrd,
+    write_picture,
+    write_segmentation,
+)
 
 from .checkpoint import check_writable
 from .overlay import overlay
 
-__all__ = ["PredictionSaver"]
+__all__ = ["PredictionSaver", "class_indices", "class_probabilities"]
+
+
+def class_probabilities(pred: torch.Tensor) -> np.ndarray:
+    """
+    Probabilities of the classes of one image.
+
+    Args:
+        pred: logits ``(classes, *spatial)``.
+
+    Returns:
+        array of the same shape, float32.
+    """
+    return torch.as_tensor(pred).detach().float().softmax(0).cpu().numpy()
+
+
+def class_indices(pred: torch.Tensor) -> np.ndarray:
+    """
+    Mask of one image.
+
+    Args:
+        pred: logits ``(classes, *spatial)``, or class indices ``(1, *spatial)``, uint8.
+
+    Returns:
+        class indices ``(*spatial)``, uint8.
+
+    Example:
+        >>> import torch
+        >>> from monai_sscm.handlers.predictions import class_indices
+        >>> class_indices(torch.tensor([[[0.0, 2.0]], [[1.0, 1.0]]]))
+        array([[1, 0]], dtype=uint8)
+    """
+    if pred.dtype == torch.uint8:
+        return torch.as_tensor(pred)[0].detach().cpu().numpy()
+    # as of the probabilities that are written: after rounding, some may be equal
+    return class_probabilities(pred).argmax(0).astype(np.uint8)
 
 
 class PredictionSaver:
     """
-    Handler of an evaluator: writes the mask of every image, at the image's size and the same way up.
+    Handler of an evaluator: writes the mask of every image, of the image's size, orientation and place in space.
 
-    For pictures (PNG, JPEG, BMP, TIFF), ``<name>_seg.png``, whose pixels are class indices, with a palette so that they
-    can be seen; for NIfTI images, ``<name>_seg.nii.gz`` with the image's affine. On request also the probabilities,
-    ``<name>_prob_<class>.png`` (16 bit, 65535 stands for 1) or ``<name>_prob.nii.gz`` (classes along the last axis),
-    and ``<name>_overlay.png``, the image under its mask. No file is there half-written.
+    - Pictures (PNG, JPEG, BMP, TIFF) get ``<name>_seg.png``, whose pixels are class indices, with a palette that makes
+      them visible.
+    - NIfTI images get ``<name>_seg.nii.gz`` with the image's geometry.
+    - Other volumes, DICOM series too, get ``<name>.seg.nrrd``, in which 3D Slicer finds the names and colors of the
+      classes.
 
-    The evaluator decollates its batches; a sample has ``image``, as MONAI loaded it and not turned or cropped since,
-    ``pred``, logits of the image's size, ``name``, see :py:func:`monai_sscm.data.inference_datalist`, and, if overlays
-    are to show something else than ``image``, such as what it was before normalization, ``shown``.
+    With the last two, ``labels.txt`` names the classes for ITK-SNAP. No file is ever half-written.
+
+    On request also the probabilities: ``<name>_prob_<class>``, as ``.png`` (16 bit, 65535 stands for 1), ``.nii.gz`` or
+    ``.nrrd``; of NIfTI images without a ``geometry``, ``<name>_prob.nii.gz`` with the classes along the last axis. And
+    overlays, ``<name>_overlay.png``: the image under its mask; of a volume, the slice with most of the mask.
+
+    The evaluator decollates its batches. A sample has ``name``, see :py:func:`monai_sscm.io.inference_datalist`;
+    ``image`` with the metadata of its reader, not cropped or resized since; ``pred``, of the image's size; and
+    optionally ``shown``, which overlays show instead of ``image``, such as the image before normalization. A volume
+    that is not NIfTI needs the metadata ``geometry`` of :py:class:`monai_sscm.io.VolumeReader`. Overlays of volumes
+    with a ``geometry`` are seen from the feet with the front on top, as radiologists do.
 
     Args:
-        output_dir: folder to write to, made if it is not there.
+        output_dir: folder to write to, made if it is missing.
         class_names: names of the classes in the order of their indices.
         probabilities: whether to write probabilities.
         overlays: whether to write overlays.
+        window: intensities that are black and white in overlays. None: the lowest and the highest.
 
     Raises:
         OSError: when the folder cannot be written to.
     """
 
     def __init__(
-        self, output_dir: str | Path, class_names: Sequence[str], probabilities: bool = False, overlays: bool = False
+        self,
+        output_dir: str | Path,
+        class_names: Sequence[str],
+        probabilities: bool = False,
+        overlays: bool = False,
+        window: Sequence[float] | None = None,
     ) -> None:
         self.output_dir = Path(check_writable(output_dir))
         self.class_names = tuple(class_names)
         self.probabilities = probabilities
         self.overlays = overlays
-        self.written: list[Path] = []
+        self.window = window
+        self._labels_written = False
 
     def attach(self, engine: Engine) -> None:
         """
@@ -78,9 +135,9 @@ class PredictionSaver:
             engine: the evaluator.
         """
         for item, output in zip(engine.state.batch, engine.state.output, strict=True):
-            self.save(item["name"], output["image"], output["pred"], item.get("shown", output["image"]))
+            self.save(item["name"], output["image"], output["pred"], item.get("shown"))
 
-    def save(self, name: str, image: MetaTensor, pred: torch.Tensor, shown: torch.Tensor) -> None:
+    def save(self, name: str, image: MetaTensor, pred: torch.Tensor, shown: torch.Tensor | None = None) -> None:
         """
         Write the files of one image.
 
@@ -89,80 +146,73 @@ class PredictionSaver:
             image: ``(C, *spatial)``, with its metadata.
             pred: logits ``(classes, *spatial)``, or class indices ``(1, *spatial)``, uint8, where no probabilities are
                 asked for.
-            shown: what an overlay shows, of the image's size.
+            shown: what an overlay shows, of the image's size. None: the image.
+
+        Raises:
+            OSError: when a file cannot be written.
+            ValueError: when the image is a volume whose place in space is not known.
         """
-        mask, prob = self._mask(pred)
-        stem = self._stem(name)
-        if str(image.meta[ImageMetaKey.FILENAME_OR_OBJ]).lower().endswith((".nii", ".nii.gz")):
-            # the file's own dimensions, of which some may have been of length 1
-            shape = [int(n) for n in np.asarray(image.meta["spatial_shape"]).ravel()]
-            affine = np.asarray(image.meta["original_affine"], dtype=np.float64)
-            self._write_nifti(mask.reshape(shape), affine, f"{stem}_seg.nii.gz")
-            if self.probabilities:
-                last = np.moveaxis(prob.reshape(len(prob), *shape), 0, -1)
-                self._write_nifti(
-                    last.reshape(*shape, *[1] * (3 - len(shape)), len(prob)), affine, f"{stem}_prob.nii.gz"
-                )
-        else:
-            picture = Image.fromarray(mask)
-            picture.putpalette(_palette(len(self.class_names)))
-            self._write_png(picture, f"{stem}_seg.png")
-            if self.probabilities:
-                for class_name, p in zip(self.class_names, prob, strict=True):
-                    self._write_png(
-                        Image.fromarray((p * 65535).round().astype(np.uint16)), f"{stem}_prob_{class_name}.png"
-                    )
-        if self.overlays:
-            self._write_overlay(shown, mask, f"{stem}_overlay.png")
-
-    def _mask(self, pred: torch.Tensor) -> tuple[np.ndarray, np.ndarray]:
-        """Class indices, and the probabilities (none of a prediction that is class indices)."""
-        x = torch.as_tensor(pred).detach()
-        if x.dtype == torch.uint8:
-            return x[0].cpu().numpy(), np.empty(0)
-        prob = x.float().softmax(0).cpu().numpy()
-        return prob.argmax(0).astype(np.uint8), prob
-
-    def _stem(self, name: str) -> Path:
+        mask = class_indices(pred)
+        maps = dict(zip(self.class_names, class_probabilities(pred), strict=True)) if self.probabilities else {}
         stem = self.output_dir / name
         stem.parent.mkdir(parents=True, exist_ok=True)
-        return stem
+        source = str(image.meta[ImageMetaKey.FILENAME_OR_OBJ])
+        if source.lower().endswith((".nii", ".nii.gz")):
+            self._save_nifti(stem, source, image.meta, mask, maps)
+        elif "geometry" in image.meta:
+            self._save_nrrd(stem, image.meta, mask, maps)
+        elif mask.ndim == 2 or mask.shape[2:] == (1,):
+            self._save_pictures(stem, mask, maps)
+        else:
+            raise ValueError(
+                f"{source!r} is a volume whose place in space is not known: read it by a reader of monai_sscm.io, or "
+                "save it as NIfTI."
+            )
+        if self.overlays:
+            self._save_overlay(stem, image if shown is None else shown, mask, "geometry" in image.meta)
 
-    def _write_overlay(self, shown: torch.Tensor, mask: np.ndarray, path: str) -> None:
-        under = overlay(shown, torch.as_tensor(mask)[None])[..., shown.shape[2] :]
-        self._write_png(Image.fromarray((under * 255).byte().permute(1, 2, 0).contiguous().numpy()), path)
+    def _save_pictures(self, stem: Path, mask: np.ndarray, maps: dict[str, np.ndarray]) -> None:
+        size = mask.shape[:2]
+        write_index_picture(mask.reshape(size), len(self.class_names), f"{stem}_seg.png")
+        for class_name, prob in maps.items():
+            write_picture((prob.reshape(size) * 65535).round().astype(np.uint16), f"{stem}_prob_{class_name}.png")
 
-    def _write_png(self, picture: Image.Image, path: str) -> None:
-        self._write(Path(path), ".part", lambda part: picture.save(part, format="PNG"))
+    def _save_nifti(
+        self, stem: Path, source: str, meta: dict[str, Any], mask: np.ndarray, maps: dict[str, np.ndarray]
+    ) -> None:
+        write_nifti(in_stored_axes(mask, meta), source, f"{stem}_seg.nii.gz")
+        stored = {class_name: in_stored_axes(prob, meta) for class_name, prob in maps.items()}
+        if "geometry" in meta:
+            for class_name, prob in stored.items():
+                write_nifti(prob, source, f"{stem}_prob_{class_name}.nii.gz")
+        elif stored:
+            # classes are along the fourth axis, of pictures too
+            arrays = [prob.reshape(*prob.shape, *[1] * (3 - prob.ndim)) for prob in stored.values()]
+            write_nifti(np.stack(arrays, axis=-1), source, f"{stem}_prob.nii.gz")
+        self._save_labels()
 
-    def _write_nifti(self, array: np.ndarray, affine: np.ndarray, path: str) -> None:
-        # nibabel goes by the suffix
-        self._write(Path(path), ".part.nii.gz", lambda part: nibabel.save(nibabel.Nifti1Image(array, affine), part))
+    def _save_nrrd(self, stem: Path, meta: dict[str, Any], mask: np.ndarray, maps: dict[str, np.ndarray]) -> None:
+        geometry = meta["geometry"]
+        write_segmentation(in_stored_axes(mask, meta), geometry, self.class_names, f"{stem}.seg.nrrd")
+        for class_name, prob in maps.items():
+            write_nrrd(in_stored_axes(prob, meta), geometry, f"{stem}_prob_{class_name}.nrrd")
+        self._save_labels()
 
-    def _write(self, path: Path, suffix: str, write: Callable[[Path], None]) -> None:
-        """Write a file under its name only when it is whole."""
-        part = path.with_name(path.name + suffix)
-        try:
-            write(part)
-            os.replace(part, path)
-        except OSError as e:
-            raise OSError(
-                f"The result {str(path)!r} cannot be written ({e.strerror}): make room, shorten the image's name, "
-                "or set another `output_dir`."
-            ) from e
-        finally:
-            if part.name in os.listdir(part.parent):
-                part.unlink()
-        self.written.append(path)
+    def _save_labels(self) -> None:
+        if not self._labels_written:
+            write_label_descriptions(self.class_names, self.output_dir / "labels.txt")
+            self._labels_written = True
 
-
-def _palette(num_classes: int) -> list[int]:
-    """Black for the background, white for the one other class, or colours for several."""
-    if num_classes == 2:
-        return [0, 0, 0, 255, 255, 255]
-    return [0, 0, 0, *(class_colours(num_classes) * 255).round().astype(int).ravel().tolist()]
-
-
-def class_colours(num_classes: int) -> np.ndarray:
-    """Red, green and blue, in [0, 1], of every class but the background."""
-    return np.asarray(colormaps["tab10"](np.arange(num_classes - 1) % 10))[:, :3]
+    def _save_overlay(self, stem: Path, shown: torch.Tensor, mask: np.ndarray, turn: bool) -> None:
+        picture: torch.Tensor = convert_to_tensor(shown, track_meta=False)
+        if mask.ndim == 3:
+            index = int((mask > 0).sum(axis=(0, 1)).argmax())
+            picture, mask = picture[..., index], mask[..., index]
+        picture = picture.cpu().float()
+        if self.window is not None:
+            picture = picture.clamp(*self.window)
+        if turn:
+            # of our readers' axes the first goes to the left and the second to the back
+            picture, mask = picture.mT, mask.T
+        drawn = overlay(picture, torch.as_tensor(np.ascontiguousarray(mask))[None])[..., picture.shape[2] :]
+        write_picture((drawn * 255).byte().permute(1, 2, 0).contiguous().numpy(), f"{stem}_overlay.png")

@@ -31,7 +31,10 @@ __all__ = ["PseudoLabelStats", "pseudo_label_stats"]
 
 @torch.no_grad()
 def pseudo_label_stats(
-    pseudo: dict[str, torch.Tensor], views: Sequence[dict[str, Any]], class_names: Sequence[str], threshold: float
+    pseudo: dict[str, torch.Tensor],
+    views: Sequence[dict[str, Any]],
+    class_names: Sequence[str],
+    threshold: float | None,
 ) -> dict[str, float]:
     """
     Figures on the pseudo-labels of one batch; an image-wide confidence is mostly the background's, these are not.
@@ -46,7 +49,8 @@ def pseudo_label_stats(
         pseudo: ``trainer.state.pseudo``.
         views: ``trainer.state.views``.
         class_names: names of the classes in the order of their indices.
-        threshold: confidence from which a pixel counts as confident.
+        threshold: confidence from which a pixel counts as confident. None: there is none, and no
+            ``pseudo_confident_c``.
     """
     label, confidence = pseudo[Keys.PSEUDO_LABEL], pseudo[Keys.PSEUDO_CONFIDENCE]
     stats = {"pseudo_weight": float(pseudo[Keys.PSEUDO_WEIGHT].mean())}
@@ -60,7 +64,8 @@ def pseudo_label_stats(
         here = label == c
         stats[f"pseudo_share_{name}"] = float(here.float().mean())
         stats[f"pseudo_confidence_{name}"] = float(confidence[here].mean())
-        stats[f"pseudo_confident_{name}"] = float((confidence[here] >= threshold).float().mean())
+        if threshold is not None:
+            stats[f"pseudo_confident_{name}"] = float((confidence[here] >= threshold).float().mean())
         if views:
             stats[f"pseudo_agreement_{name}"] = float(alike[received & (target == c)].float().mean())
     return stats
@@ -110,15 +115,18 @@ class PseudoLabelStats:
         """
         if not engine.state.pseudo:
             return
+        # a pseudo-labeler of the user's own may have none
+        threshold = getattr(engine.pseudo_labeler, "threshold", None)
         engine.state.pseudo_stats = pseudo_label_stats(
-            engine.state.pseudo, engine.state.views, self.class_names, engine.confidence_threshold
+            engine.state.pseudo, engine.state.views, self.class_names, threshold
         )
         if self.summary_writer is not None:
             for name, value in engine.state.pseudo_stats.items():
                 self.summary_writer.add_scalar(name, value, engine.state.iteration)
-        self._warn(engine.state.pseudo_stats, engine.confidence_threshold)
+        self._warn(engine.state.pseudo_stats, threshold)
 
-    def _warn(self, stats: dict[str, float], threshold: float) -> None:
+    def _warn(self, stats: dict[str, float], threshold: float | None) -> None:
+        wanted = "any weight" if threshold is None else f"a confidence of {threshold} or more"
         for name in self.class_names:
             self.alarm(
                 name,
@@ -131,7 +139,7 @@ class PseudoLabelStats:
         self.alarm(
             "weight",
             stats["pseudo_weight"] < self.min_weight,
-            f"Less than {self.min_weight:.0%} of the unlabelled pixels had a confidence of {threshold} or more at "
-            f"{self.alarm.patience} readings in a row, so next to nothing is learned from them: lower the "
-            "`confidence_threshold`, train longer, or look whether the unlabelled images are like the labelled ones.",
+            f"Less than {self.min_weight:.0%} of the unlabelled pixels had {wanted} at {self.alarm.patience} "
+            "readings in a row, so next to nothing is learned from them: lower the confidence threshold, train longer, "
+            "or look whether the unlabelled images are like the labelled ones.",
         )

@@ -12,6 +12,7 @@
 from __future__ import annotations
 
 from .discriminator import FeatureDiscriminator
+from .encoder import encoder_layers
 from .features import FeatureDropout, FeatureTap
 from .teacher import make_teacher, unwrap, update_teacher
 from .weights import load_checkpoint, load_weights, training_settings
@@ -20,6 +21,7 @@ __all__ = [
     "FeatureDiscriminator",
     "FeatureDropout",
     "FeatureTap",
+    "encoder_layers",
     "load_checkpoint",
     "load_weights",
     "make_teacher",

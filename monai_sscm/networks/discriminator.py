@@ -54,7 +54,7 @@ class FeatureDiscriminator(nn.Module):
             kernel_size=3,
             padding=1,
             last_conv_kernel_size=1,
-            norm=None,
+            norm=None,  # type: ignore[arg-type]
             bias=True,
         )
 

@@ -23,6 +23,7 @@ from monai.networks.layers.simplelayers import SkipConnection
 from torch import nn
 from torch.nn.functional import dropout
 
+from .encoder import encoder_layers
 from .teacher import unwrap
 
 __all__ = ["FeatureDropout", "FeatureTap"]
@@ -97,10 +98,10 @@ class FeatureTap:
         """The layer's output in the last forward pass, which is then forgotten here."""
         outputs, self._outputs = self._outputs, []
         if len(outputs) != 1 or not isinstance(outputs[0], torch.Tensor):
-            found = f"ran {len(outputs)} times" if len(outputs) != 1 else f"gave a {type(outputs[0]).__name__}"
+            finding = f"ran {len(outputs)} times" if len(outputs) != 1 else f"gave a {type(outputs[0]).__name__}"
             names = ", ".join(name for name, _ in self.network.named_modules() if name)
             raise RuntimeError(
-                f"The layer {self.layer!r} must give one tensor, once in a forward pass, but it {found}. "
+                f"The layer {self.layer!r} must give one tensor, once in a forward pass, but it {finding}. "
                 f"Name another of the network's layers: {names}."
             )
         return outputs[0]
@@ -124,34 +125,38 @@ class FeatureDropout:
 
     The channels are drawn for every sample and layer; those that are left are scaled by ``1 / (1 - prob)``. Of a skip
     connection of MONAI's ``UNet``, which concatenates the encoder's features and what comes from below, the encoder's
-    are dropped, so that the decoder sees them perturbed and the encoder does not.
+    are dropped. A layer that takes the output of another one takes it whole, so that the decoder sees the features
+    perturbed and the encoder does not.
 
     Yang et al., "Revisiting weak-to-strong consistency in semi-supervised semantic segmentation", CVPR 2023.
 
     Args:
-        layers: names of the layers, as in ``network.named_modules()``; each gives one tensor.
+        layers: names of the layers, as in ``network.named_modules()``; each gives one tensor. None: those at which the
+            decoder takes the encoder's features, see :py:func:`monai_sscm.networks.encoder_layers`, which are found
+            when they are first needed.
         prob: probability of a channel to be dropped, in [0, 1).
 
     Raises:
-        ValueError: when ``prob`` is not as described; and when it is used, where the network has no such layer.
+        ValueError: when ``prob`` is not as described; and when it is used, where the network has no such layer, or is
+            of a kind whose layers must be named.
 
     Example:
         >>> import torch
-        >>> from torch import nn
+        >>> from monai.networks.nets import UNet
         >>> from monai_sscm.networks import FeatureDropout
-        >>> network = nn.Sequential(nn.Conv2d(1, 8, 1), nn.Conv2d(8, 2, 1))
+        >>> network = UNet(spatial_dims=2, in_channels=1, out_channels=2, channels=(4, 8, 16), strides=(2, 2))
         >>> image = torch.rand(4, 1, 16, 16)
         >>> whole = network(image)
-        >>> with FeatureDropout(layers=["0"])(network, slice(2, 4)):
+        >>> with FeatureDropout()(network, slice(2, 4)):
         ...     perturbed = network(image)
         >>> torch.equal(perturbed[:2], whole[:2]), torch.equal(perturbed[2:], whole[2:])
         (True, False)
     """
 
-    def __init__(self, layers: Sequence[str], prob: float = 0.5) -> None:
+    def __init__(self, layers: Sequence[str] | None = None, prob: float = 0.5) -> None:
         if not 0 <= prob < 1:
             raise ValueError(f"`prob` must lie in [0, 1), got {prob!r}.")
-        self.layers = tuple(layers)
+        self.layers = None if layers is None else tuple(layers)
         self.prob = prob
 
     @contextmanager
@@ -161,16 +166,26 @@ class FeatureDropout:
             network: network with the layers.
             rows: the samples of the batch that are perturbed while the ``with`` block lasts.
         """
+        if self.layers is None:
+            self.layers = tuple(encoder_layers(network))
+        # perturbed outputs by their identity, each kept with the output as it was
+        outputs: dict[int, tuple[torch.Tensor, torch.Tensor]] = {}
 
-        def drop(module: nn.Module, args: Any, output: torch.Tensor) -> torch.Tensor:
+        def restore(module: nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...]:
+            return tuple(outputs[id(x)][1] if id(x) in outputs else x for x in args)
+
+        def drop(module: nn.Module, args: tuple[Any, ...], output: torch.Tensor) -> torch.Tensor:
             channels = args[0].shape[1] if isinstance(module, SkipConnection) else output.shape[1]
             keep = torch.ones(output.shape[:2], dtype=output.dtype, device=output.device)
             keep[rows, :channels] = dropout(keep[rows, :channels], self.prob)
-            return output * keep.view(*keep.shape, *(1,) * (output.ndim - 2))
+            perturbed = output * keep.view(*keep.shape, *(1,) * (output.ndim - 2))
+            outputs[id(perturbed)] = (perturbed, output)
+            return perturbed
 
-        modules = [_layer(unwrap(network), name) for name in self.layers]
-        handles = [module.register_forward_hook(drop) for module in modules]
+        handles = []
         try:
+            for module in [_layer(unwrap(network), name) for name in self.layers]:
+                handles += [module.register_forward_pre_hook(restore), module.register_forward_hook(drop)]
             yield
         finally:
             for handle in handles:

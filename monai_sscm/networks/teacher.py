@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from copy import deepcopy
 
+import ignite.distributed as idist
 import torch
 from torch import distributed, nn
 from torch.optim.swa_utils import get_ema_multi_avg_fn
@@ -81,5 +82,5 @@ def update_teacher(teacher: nn.Module, network: nn.Module, decay: float) -> None
     get_ema_multi_avg_fn(decay)(list(teacher.parameters()), list(student.parameters()), None)
     for copy, buffer in zip(teacher.buffers(), student.buffers(), strict=True):
         copy.copy_(buffer)
-        if distributed.is_available() and distributed.is_initialized():
+        if idist.get_world_size() > 1:
             distributed.broadcast(copy, src=0)

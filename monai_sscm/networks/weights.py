@@ -13,6 +13,7 @@
 
 from __future__ import annotations
 
+import json
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -68,8 +69,9 @@ def load_weights(network: nn.Module, path: str | Path, weights: str = "teacher")
 
     Args:
         network: network to load them into.
-        path: ``last.pt`` or ``best.pt`` of a training, see :py:class:`monai_sscm.handlers.CheckpointHandler`, or a
-            plain ``state_dict`` such as a bundle's ``models/model.pt``, which is a teacher's.
+        path: ``states/last.pt`` or ``states/best.pt`` of a training, see
+            :py:class:`monai_sscm.handlers.CheckpointHandler`, or a plain ``state_dict`` such as a bundle's
+            ``models/model.pt``, which is a teacher's.
         weights: ``"teacher"`` or ``"student"``.
 
     Raises:
@@ -98,7 +100,10 @@ def load_weights(network: nn.Module, path: str | Path, weights: str = "teacher")
     elif not all(isinstance(value, torch.Tensor) for value in state.values()):
         raise ValueError(f"The checkpoint {str(path)!r} holds {list(state)[:5]} and no {weights}: use another.")
     elif weights == "student":
-        raise ValueError(f"The file {str(path)!r} holds one network only, the teacher: set `weights` to 'teacher'.")
+        raise ValueError(
+            f"The file {str(path)!r} holds one network only, the teacher: set `weights` to 'teacher', or "
+            "`checkpoint` to states/last.pt of a training."
+        )
     broken = [name for name, value in state.items() if not bool(value.isfinite().all())]
     if broken:
         raise ValueError(
@@ -117,18 +122,20 @@ def load_weights(network: nn.Module, path: str | Path, weights: str = "teacher")
 
 def training_settings(path: str | Path) -> dict[str, Any]:
     """
-    What a checkpoint's training was given, such as ``zoom`` and ``class_names`` in the bundles, so that nobody needs to
-    give it again to use the network.
+    What a network was trained with, such as ``zoom`` and ``class_names`` in the bundles, so that nobody needs to give
+    it again to use the network.
 
     Args:
-        path: ``last.pt`` or ``best.pt`` of a training, see :py:class:`monai_sscm.handlers.CheckpointHandler`.
+        path: ``states/last.pt`` or ``states/best.pt`` of a training, see
+            :py:class:`monai_sscm.handlers.CheckpointHandler`, or weights alone, such as a bundle's
+            ``models/model.pt``, which have it in ``settings.json`` beside them.
 
     Returns:
-        its ``settings``; empty for weights alone, such as a bundle's ``models/model.pt``, and where there is no file
-        yet: a configuration can be looked at before its training.
+        the settings.
 
     Raises:
-        ValueError: when the file is damaged.
+        FileNotFoundError: when there is no such file.
+        ValueError: when a file is damaged, or there are no settings.
 
     Example:
         >>> import tempfile
@@ -136,9 +143,21 @@ def training_settings(path: str | Path) -> dict[str, Any]:
         >>> from monai_sscm.networks import training_settings
         >>> path = tempfile.mkdtemp() + "/last.pt"
         >>> torch.save({"teacher": {}, "settings": {"zoom": 0.5}}, path)
-        >>> training_settings(path).get("zoom", 1.0)
+        >>> training_settings(path)["zoom"]
         0.5
     """
-    state = load_checkpoint(path) if Path(path).is_file() else None
+    path = Path(path)
+    state = load_checkpoint(path)
     settings = state.get("settings") if isinstance(state, Mapping) else None
-    return dict(settings) if isinstance(settings, Mapping) else {}
+    for beside in (path.with_name("settings.json"), path.parent.parent / "models" / "settings.json"):
+        if not isinstance(settings, Mapping) and beside.is_file():
+            try:
+                settings = json.loads(beside.read_text("utf-8"))
+            except ValueError as e:
+                raise ValueError(f"{str(beside)!r} is no JSON ({e}): copy it from the training or bundle again.") from e
+    if not isinstance(settings, Mapping):
+        raise ValueError(
+            f"The weights {str(path)!r} do not say how their network sees images: keep the settings.json of their "
+            "training or bundle beside them."
+        )
+    return dict(settings)

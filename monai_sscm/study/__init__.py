@@ -8,15 +8,17 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""Methods compared fairly: trained through the bundles, scored on images that nothing was chosen on."""
 
 from __future__ import annotations
 
-from .methods import METHODS, Method, read_methods
-from .report import bar_chart, label_efficiency, write_report
+from .compare import study
+from .differences import Difference, difference, mean_iou
+from .figures import bar_chart, label_efficiency
+from .methods import METHODS, Method, bundle_methods, read_methods
+from .report import write_report
 from .runs import Run, Study
-from .study import study
-from .summary import Difference, difference, mean_iou, write_summary
+from .summary import write_summary
+from .tables import markdown_row, markdown_table
 
 __all__ = [
     "METHODS",
@@ -25,8 +27,11 @@ __all__ = [
     "Run",
     "Study",
     "bar_chart",
+    "bundle_methods",
     "difference",
     "label_efficiency",
+    "markdown_row",
+    "markdown_table",
     "mean_iou",
     "read_methods",
     "study",

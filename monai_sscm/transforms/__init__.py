@@ -11,12 +11,19 @@
 
 from __future__ import annotations
 
+from .compose import NoMetadataCompose
 from .ct.array import EXPORT_WINDOW, LUNG_WINDOW, TakeSlice, ToHounsfield, export_window, in_lung_box, lung_box
 from .ct.dictionary import TakeSliceD, TakeSliced, TakeSliceDict, ToHounsfieldD, ToHounsfieldd, ToHounsfieldDict
-from .image.array import ImageToInput
-from .image.dictionary import ImageToInputD, ImageToInputd, ImageToInputDict
+from .image.array import EnsureImageChannels
+from .image.dictionary import EnsureImageChannelsD, EnsureImageChannelsd, EnsureImageChannelsDict
 from .intensity.array import RandStrongIntensity
 from .intensity.dictionary import RandStrongIntensityD, RandStrongIntensityd, RandStrongIntensityDict
+from .intensity.low_resolution import (
+    RandBatchLowResolution,
+    RandBatchLowResolutionD,
+    RandBatchLowResolutiond,
+    RandBatchLowResolutionDict,
+)
 from .label.array import KeepClassShares, MaskToIndex
 from .label.dictionary import (
     KeepClassSharesD,
@@ -26,20 +33,16 @@ from .label.dictionary import (
     MaskToIndexd,
     MaskToIndexDict,
 )
-from .pasting.array import ClassMix, CutMixSeg, PasteMix, SupervisedClassMix
-from .pasting.dictionary import (
-    ClassMixD,
-    ClassMixd,
-    ClassMixDict,
-    CutMixSegD,
-    CutMixSegd,
-    CutMixSegDict,
-    PasteMixd,
+from .mixing.base import PasteMix, PasteMixd
+from .mixing.class_mix import ClassMix, ClassMixD, ClassMixd, ClassMixDict
+from .mixing.cut_mix import CutMixSeg, CutMixSegD, CutMixSegd, CutMixSegDict
+from .mixing.supervised_class_mix import (
+    SupervisedClassMix,
     SupervisedClassMixD,
     SupervisedClassMixd,
     SupervisedClassMixDict,
 )
-from .plain import PlainCompose
+from .spatial.affine import RandBatchAffine, RandBatchAffineD, RandBatchAffined, RandBatchAffineDict
 from .spatial.array import RandSymmetry
 from .spatial.dictionary import RandSymmetryD, RandSymmetryd, RandSymmetryDict
 
@@ -54,10 +57,10 @@ __all__ = [
     "CutMixSegD",
     "CutMixSegDict",
     "CutMixSegd",
-    "ImageToInput",
-    "ImageToInputD",
-    "ImageToInputDict",
-    "ImageToInputd",
+    "EnsureImageChannels",
+    "EnsureImageChannelsD",
+    "EnsureImageChannelsDict",
+    "EnsureImageChannelsd",
     "KeepClassShares",
     "KeepClassSharesD",
     "KeepClassSharesDict",
@@ -66,9 +69,17 @@ __all__ = [
     "MaskToIndexD",
     "MaskToIndexDict",
     "MaskToIndexd",
+    "NoMetadataCompose",
     "PasteMix",
     "PasteMixd",
-    "PlainCompose",
+    "RandBatchAffine",
+    "RandBatchAffineD",
+    "RandBatchAffineDict",
+    "RandBatchAffined",
+    "RandBatchLowResolution",
+    "RandBatchLowResolutionD",
+    "RandBatchLowResolutionDict",
+    "RandBatchLowResolutiond",
     "RandStrongIntensity",
     "RandStrongIntensityD",
     "RandStrongIntensityDict",

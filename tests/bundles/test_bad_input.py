@@ -28,9 +28,9 @@ import SimpleITK as sitk
 import torch
 from PIL import Image
 
-from monai_sscm.data import chest_phantom, write_chest_phantoms, write_vessel_phantoms
-from monai_sscm.errors import reason
-from tests.bundles.test_training import CONFIGS, workflow
+from monai_sscm.datasets import chest_phantom, write_chest_phantoms, write_vessel_phantoms
+from monai_sscm.errors import root_cause
+from tests.helpers.bundles import CONFIGS, workflow
 
 SIZE = 64
 
@@ -50,7 +50,7 @@ def train(data: Path, *overrides: str, **values):
         run.initialize()
         run.run()
     except Exception as error:
-        raise reason(error) from None
+        raise root_cause(error) from None
     return run.parser.get_parsed_content("train#trainer")
 
 
@@ -146,20 +146,20 @@ BAD_DATA = {
 def test_bad_data(data, change):
     change(data)
     with pytest.raises((ValueError, OSError), match=BAD_DATA[change]) as told:
-        train(data, num_labeled=5, unlabeled_dataset=None)
+        train(data, num_labeled=5)
     assert "\n" not in str(told.value)
-    assert not (data.parent / "run" / "last.pt").exists()
+    assert not (data.parent / "run" / "states").exists()
 
 
 BAD_VALUES: dict[str, tuple[dict, str]] = {
     "missing folder": ({"dataset_dir": "nowhere"}, r"There is no folder 'nowhere': set `dataset_dir` to the folder"),
     "more labelled than there are": ({"num_labeled": 6}, r"`num_labeled` is 6, but the training part has 5 labelled"),
-    "no labelled": ({"num_labeled": 0}, r"`num_labeled` is 0"),
+    "no labelled": ({"num_labeled": 0}, r"`num_labeled` must be a whole number of at least 1, or null, got 0"),
     "no unlabelled": (
         {"num_labeled": 5},
         r"There are no unlabeled images: add images without masks, keep the masks of",
     ),
-    "unknown class": ({"paste_classes": [2]}, r"`classes` .*2.*"),
+    "unknown class": ({"paste_classes": [2]}, r"`paste_classes` are indices of `class_names`, from 0 to 1, got \[2\]"),
     "unknown layer": ({"feature_layer": "decoder"}, r"UNet has no layer 'decoder'. Its layers are: model, model.0"),
     "grey network": (
         {"in_channels": 1},
@@ -174,7 +174,7 @@ def test_bad_values(data, name):
     with pytest.raises((ValueError, OSError), match=message) as told:
         train(data, **values)
     assert "\n" not in str(told.value)
-    assert not (data.parent / "run" / "last.pt").exists()
+    assert not (data.parent / "run" / "states").exists()
 
 
 def test_masks_of_0_and_255_for_two_classes_are_understood(data):
@@ -217,16 +217,16 @@ def flip_a_bit(path: Path) -> None:
 
 
 BAD_CHECKPOINTS: dict[str, tuple[Callable[[Path], None], str]] = {
-    "missing": (lambda path: path.unlink(), r"There is no checkpoint '.*last.pt': train first"),
-    "corrupt": (lambda path: path.write_bytes(path.read_bytes()[:5000]), r"last.pt' cannot be read: it is damaged"),
-    "a flipped bit": (lambda path: flip_a_bit(path), r"last.pt' cannot be read: it is damaged"),
-    "empty": (lambda path: path.write_bytes(b""), r"last.pt' cannot be read: it is damaged"),
+    "missing": (lambda path: path.unlink(), r"There is no checkpoint '.*model.pt': train first"),
+    "corrupt": (lambda path: path.write_bytes(path.read_bytes()[:5000]), r"model.pt' cannot be read: it is damaged"),
+    "a flipped bit": (lambda path: flip_a_bit(path), r"model.pt' cannot be read: it is damaged"),
+    "empty": (lambda path: path.write_bytes(b""), r"model.pt' cannot be read: it is damaged"),
     "foreign": (lambda path: torch.save({"epoch": 3, "net": {}}, path), r"holds \['epoch', 'net'\] and no teacher"),
     "a list": (lambda path: torch.save([1], path), r"holds a list and no weights"),
     "a module": (lambda path: torch.save(torch.nn.Linear(2, 2), path), r"was not saved by PyTorch as plain weights"),
     "another network": (
         lambda path: torch.save(torch.nn.Linear(2, 2).state_dict(), path),
-        r"last.pt' are of another network: use the network, `in_channels` and `class_names`",
+        r"model.pt' are of another network: use the network, `in_channels` and `class_names`",
     ),
 }
 
@@ -243,15 +243,16 @@ def trained(tmp_path_factory) -> Path:
 def test_bad_checkpoints(trained, tmp_path, name):
     change, message = BAD_CHECKPOINTS[name]
     shutil.copytree(trained, tmp_path, dirs_exist_ok=True)
-    change(tmp_path / "run" / "last.pt")
+    change(tmp_path / "run" / "models" / "model.pt")
     with pytest.raises((ValueError, OSError), match=message) as told:
         train(tmp_path / "data", "evaluate")
     assert "\n" not in str(told.value)
 
 
 def test_student_weights_where_there_are_none(trained, tmp_path):
-    state = torch.load(trained / "run" / "last.pt", weights_only=True)
+    state = torch.load(trained / "run" / "states" / "last.pt", weights_only=True)
     torch.save(state["teacher"], tmp_path / "model.pt")
+    shutil.copy(trained / "run" / "models" / "settings.json", tmp_path)
     values = {"checkpoint": str(tmp_path / "model.pt"), "weights": "student"}
     with pytest.raises(ValueError, match=r"model.pt' holds one network only, the teacher: set `weights` to 'teacher'"):
         train(trained / "data", "evaluate", **values)
@@ -304,9 +305,13 @@ def moved(image: sitk.Image) -> sitk.Image:
         ("labels", lambda i: i[:, :, :2], r"mask '.*01.nii.gz' has the size \(64, 64, 2\), its image"),
         ("labels", lambda i: i + 2, r"mask '.*01.nii.gz' has the values \[3, 4\], but with num_classes=3"),
         ("images", lambda i: sitk.Clamp(i, lowerBound=0), r"neither Hounsfield units, where air is near -1000"),
-        ("images", lambda i: i * 0, r"scan '.*01.nii.gz' is empty, all its values are 0"),
-        ("images", lambda i: sitk.Cast(i, sitk.sitkFloat32) / 0, r"scan '.*01.nii.gz' has \d+ NaN or infinite values"),
-        ("images", lambda i: sitk.JoinSeries([i, i]), r"scan '.*01.nii.gz' has 4 dimensions"),
+        ("images", lambda i: i * 0, r"volume '.*01.nii.gz' is empty, all its values are 0"),
+        (
+            "images",
+            lambda i: sitk.Cast(i, sitk.sitkFloat32) / 0,
+            r"volume '.*01.nii.gz' has \d+ NaN or infinite values",
+        ),
+        ("images", lambda i: sitk.JoinSeries([i, i]), r"volume '.*01.nii.gz' has 4 dimensions"),
     ],
 )
 def test_bad_scans_and_masks(scans, file, change, message):

@@ -27,17 +27,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from monai_sscm.data import write_vessel_phantoms
-from tests.bundles.test_training import CONFIGS
+from tests.helpers.bundles import CONFIGS
 
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(sys.platform != "linux", reason="needs /proc and prlimit")]
-
-
-@pytest.fixture(scope="module")
-def phantoms(tmp_path_factory) -> Path:
-    folder = tmp_path_factory.mktemp("phantoms")
-    write_vessel_phantoms(folder, num_train=5, num_val=1, num_test=1, size=64)
-    return folder
 
 
 def children(pid: int) -> list[int]:
@@ -51,7 +43,7 @@ def fill_the_disk(process: subprocess.Popen, output_dir: Path) -> None:
 
 def remove_the_folder(process: subprocess.Popen, output_dir: Path) -> None:
     shutil.rmtree(output_dir)
-    while not (output_dir / "last.pt").is_file() and process.poll() is None:
+    while not (output_dir / "states" / "last.pt").is_file() and process.poll() is None:
         time.sleep(0.02)
     process.send_signal(signal.SIGTERM)
 
@@ -78,11 +70,11 @@ def terminate(process: subprocess.Popen, output_dir: Path) -> None:
     ],
 )
 def test_a_checkpoint_stays_and_the_last_line_tells(
-    phantoms, tmp_path, fault: Callable[[subprocess.Popen, Path], None], status: int, last_line: str
+    vessel_phantoms, tmp_path, fault: Callable[[subprocess.Popen, Path], None], status: int, last_line: str
 ):
-    last = tmp_path / "run" / "last.pt"
+    last = tmp_path / "run" / "states" / "last.pt"
     command = [sys.executable, "-m", "monai.bundle", "run", "--config_file", str(CONFIGS / "train.yaml")]
-    values = {"dataset_dir": phantoms, "output_dir": last.parent, "zoom": 1.0, "patch_size": [32, 32]}
+    values = {"dataset_dir": vessel_phantoms, "output_dir": tmp_path / "run", "zoom": 1.0, "patch_size": [32, 32]}
     values |= {"num_workers": int(fault is kill_a_worker)}
     short = {"max_epochs": 200, "epoch_length": 5, "val_interval": 100}
     for key, value in {**values, **short}.items():
@@ -92,7 +84,7 @@ def test_a_checkpoint_stays_and_the_last_line_tells(
         process = subprocess.Popen(command, stdout=log, stderr=log, env=environment)
         while not last.is_file() and process.poll() is None:
             time.sleep(0.05)
-        fault(process, last.parent)
+        fault(process, tmp_path / "run")
         assert process.wait(timeout=60) == status, (tmp_path / "log.txt").read_text()[-6000:]
     iteration = torch.load(last, weights_only=True)["trainer"]["iteration"]
     assert 0 < iteration < 1000 and not list(last.parent.glob("*.part"))

@@ -24,8 +24,9 @@ import torch
 from monai.bundle import ConfigWorkflow
 from PIL import Image
 
-from monai_sscm.data import vessel_phantom
-from monai_sscm.errors import reason
+from monai_sscm.datasets import vessel_phantom
+from monai_sscm.errors import root_cause
+from monai_sscm.networks import training_settings
 
 BUNDLE = Path(__file__).parents[2] / "bundles" / "chase_vessel_segmentation"
 CONFIG = BUNDLE / "configs" / "inference.yaml"
@@ -186,7 +187,8 @@ def test_teacher_or_student_of_a_training(tmp_path, picture, expected):
     Image.fromarray(picture).save(tmp_path / "photo.png")
     teacher = torch.load(BUNDLE / "models" / "model.pt", weights_only=True)
     student = {name: torch.zeros_like(value) for name, value in teacher.items()}
-    torch.save({"teacher": teacher, "student": student}, tmp_path / "last.pt")
+    settings = training_settings(BUNDLE / "models" / "model.pt")
+    torch.save({"teacher": teacher, "student": student, "settings": settings}, tmp_path / "last.pt")
     for weights, mask in (("teacher", expected), ("student", np.zeros_like(expected))):
         out = tmp_path / weights
         segment(tmp_path / "photo.png", out, checkpoint=str(tmp_path / "last.pt"), weights=weights)
@@ -243,7 +245,7 @@ def test_inputs_that_are_none(tmp_path, picture, value, message):
         segment(source, tmp_path if value == "." else tmp_path / "out")
     assert caught.match("Failed to") and caught.value.__cause__ is not None
     with pytest.raises((ValueError, FileNotFoundError), match=message):
-        raise reason(caught.value)
+        raise root_cause(caught.value)
 
 
 def test_a_list_in_a_file(tmp_path, picture, expected):
@@ -277,5 +279,5 @@ def test_a_result_that_cannot_be_written(tmp_path, picture, monkeypatch):
     with pytest.raises(
         OSError, match=r"The result '.*one_seg.png' cannot be written \(No space left on device\): make"
     ):
-        raise reason(caught.value)
+        raise root_cause(caught.value)
     assert list((tmp_path / "out").iterdir()) == []

@@ -15,33 +15,24 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import pytest
 import torch
 from ignite.engine import Events
 
-from monai_sscm.data import write_vessel_phantoms
 from monai_sscm.engines import SemiSupervisedTrainer
 from monai_sscm.losses import WeightedCELoss, WeightedDiceCELoss, WeightedDiceLoss
 from monai_sscm.networks import FeatureDropout
-from tests.bundles.test_training import workflow
-
-
-@pytest.fixture(scope="module")
-def phantoms(tmp_path_factory) -> Path:
-    folder = tmp_path_factory.mktemp("phantoms")
-    write_vessel_phantoms(folder, num_train=6, num_val=1, num_test=0, size=64)
-    return folder
+from tests.helpers.bundles import workflow
 
 
 def run(data: Path, output_dir: Path, method: str, **values) -> tuple[SemiSupervisedTrainer, list[dict]]:
     """A trainer after eight steps, and what it saw at each."""
-    train = workflow(data, output_dir, method, rampup_steps=0, max_epochs=1, epoch_length=8, **values)
+    train = workflow(data, output_dir, method=method, rampup_steps=0, max_epochs=1, epoch_length=8, **values)
     train.initialize()
     trainer = train.parser.get_parsed_content("train#trainer")
     steps: list[dict] = []
 
     def look(engine: SemiSupervisedTrainer) -> None:
-        batch = {k: torch.as_tensor(v) for k, v in engine.state.batch.items()}
+        batch = {k: torch.as_tensor(v) for k, v in engine.state.batch.items() if not k.endswith("group")}
         views = [dict(view) for view in engine.state.views]
         steps.append({**batch, **engine.state.pseudo, "views": views, "output": dict(engine.state.output)})
 
@@ -50,8 +41,8 @@ def run(data: Path, output_dir: Path, method: str, **values) -> tuple[SemiSuperv
     return trainer, steps
 
 
-def test_fixmatch_learns_confident_pixels_of_the_strongly_augmented_image(phantoms, tmp_path):
-    trainer, steps = run(phantoms, tmp_path, "fixmatch", confidence_threshold=0.6)
+def test_fixmatch_learns_confident_pixels_of_the_strongly_augmented_image(vessel_phantoms, tmp_path):
+    trainer, steps = run(vessel_phantoms, tmp_path, "fixmatch", confidence_threshold=0.6)
     assert isinstance(trainer.views[0].loss, WeightedCELoss)
     for step in steps:
         (view,) = step["views"]
@@ -61,8 +52,8 @@ def test_fixmatch_learns_confident_pixels_of_the_strongly_augmented_image(phanto
     assert 0 < torch.stack([step["views"][0]["weight"] for step in steps]).mean() < 1
 
 
-def test_unimatch_has_two_strong_views_and_one_of_perturbed_features(phantoms, tmp_path):
-    trainer, steps = run(phantoms, tmp_path, "unimatch", confidence_threshold=0.6)
+def test_unimatch_has_two_strong_views_and_one_of_perturbed_features(vessel_phantoms, tmp_path):
+    trainer, steps = run(vessel_phantoms, tmp_path, "unimatch", confidence_threshold=0.6)
     assert [view.weight(1) for view in trainer.views] == [0.5, 0.5, 1.0]
     assert all(isinstance(view.loss, WeightedDiceLoss) for view in trainer.views)
     perturbs = [view.perturb for view in trainer.views]
@@ -83,8 +74,8 @@ def test_unimatch_has_two_strong_views_and_one_of_perturbed_features(phantoms, t
     assert 0.25 < (areas > 0).float().mean() < 0.75 and areas.max() <= 0.45
 
 
-def test_bcp_pastes_both_ways_and_learns_from_nothing_else(phantoms, tmp_path):
-    trainer, steps = run(phantoms, tmp_path, "bcp")
+def test_bcp_pastes_both_ways_and_learns_from_nothing_else(vessel_phantoms, tmp_path):
+    trainer, steps = run(vessel_phantoms, tmp_path, "bcp")
     assert all(isinstance(view.loss, WeightedDiceCELoss) for view in trainer.views)
     assert [len(step["views"]) for step in steps] == [1] * 2 + [2] * 6  # a quarter before training
     for step in steps[:2]:
@@ -107,8 +98,8 @@ def test_bcp_pastes_both_ways_and_learns_from_nothing_else(phantoms, tmp_path):
         torch.testing.assert_close(output["loss"], output["view_1_loss"] + output["view_2_loss"])
 
 
-def test_supmix_of_labelled_images_never_sees_an_unlabelled_one(phantoms, tmp_path):
-    trainer, steps = run(phantoms, tmp_path, "supmix_labeled", paste_margin=0)
+def test_supmix_of_labelled_images_never_sees_an_unlabelled_one(vessel_phantoms, tmp_path):
+    trainer, steps = run(vessel_phantoms, tmp_path, "supmix_labeled", paste_margin=0)
     assert list(trainer.data_loader.streams) == ["", "donor_"]
     pasted = 0
     for step in steps:
@@ -124,9 +115,9 @@ def test_supmix_of_labelled_images_never_sees_an_unlabelled_one(phantoms, tmp_pa
     assert pasted > 0
 
 
-def test_supmix_keeps_the_shares_of_the_classes_unless_told_otherwise(phantoms, tmp_path):
+def test_supmix_keeps_the_shares_of_the_classes_unless_told_otherwise(vessel_phantoms, tmp_path):
     for keep in (True, False):
-        _, steps = run(phantoms, tmp_path / str(keep), "supmix", paste_margin=0, keep_class_shares=keep)
+        _, steps = run(vessel_phantoms, tmp_path / str(keep), "supmix", paste_margin=0, keep_class_shares=keep)
         for step in steps:
             (view,) = step["views"]
             mask, target = view["mask"], view["target"]

@@ -23,25 +23,13 @@ from pathlib import Path
 
 import pytest
 import torch
-import yaml
 from monai.bundle import ConfigParser, create_workflow
 
-from monai_sscm import bundle
-from monai_sscm.data import write_chest_phantoms, write_vessel_phantoms
-from tests.bundles.test_training import SMALL
+from tests.helpers.bundles import SMALL
 
 ROOT = Path(__file__).parents[2]
 BUNDLES = sorted(path.parent.parent for path in (ROOT / "bundles").glob("*/configs/metadata.json"))
 CONFIGS = ROOT / "bundles" / "chase_vessel_segmentation" / "configs"
-
-
-@pytest.fixture(scope="module")
-def phantoms(tmp_path_factory) -> dict[str, Path]:
-    """Data for each bundle."""
-    folders = {path.name: tmp_path_factory.mktemp(path.name) for path in BUNDLES}
-    write_vessel_phantoms(folders["chase_vessel_segmentation"], num_train=4, num_val=2, num_test=3, size=64)
-    write_chest_phantoms(folders["covid19_ct_segmentation"], num_train=4, num_val=2, num_test=3, size=64, num_slices=3)
-    return folders
 
 
 @pytest.mark.parametrize("path", BUNDLES, ids=lambda path: path.name)
@@ -49,7 +37,12 @@ def test_model_zoo_rules(path):
     files = {str(p.relative_to(path)) for p in path.rglob("*") if p.is_file()}
     wanted = {"LICENSE", "docs/README.md", "docs/data_license.txt", "configs/logging.conf", "configs/metadata.json"}
     wanted |= {f"configs/{name}.yaml" for name in ("train", "evaluate", "inference")}
-    wanted |= {"configs/multi_gpu_train.yaml", "configs/multi_gpu_evaluate.yaml", "models/model.pt"}
+    wanted |= {
+        "configs/multi_gpu_train.yaml",
+        "configs/multi_gpu_evaluate.yaml",
+        "models/model.pt",
+        "models/settings.json",
+    }
     assert wanted <= files
     assert all(p.stat().st_size <= 25 * 2**20 for p in path.rglob("*") if p.is_file())
     metadata = json.loads((path / "configs" / "metadata.json").read_text())
@@ -84,6 +77,7 @@ def test_metadata_names_the_versions_of_the_constraints(path):
 def test_no_property_is_missing(phantoms, tmp_path, path, kind, configs):
     files = [str(path / "configs" / f"{name}.yaml") for name in configs]
     values = {"output_dir": str(tmp_path)}
+    values |= {} if kind == "train" else {"checkpoint": str(path / "models" / "model.pt")}
     values |= {} if kind == "inference" else {"dataset_dir": str(phantoms[path.name]), **SMALL[path.name]}
     meta = path / "configs" / "metadata.json"
     workflow = create_workflow(workflow_type=kind, config_file=files, meta_file=str(meta), logging_file=False, **values)
@@ -106,28 +100,17 @@ def test_training_evaluation_and_inference_share_the_network(path):
     assert found[1][1] == found[2][1]
 
 
-def test_bundles_are_found_and_copied(tmp_path):
-    assert [path.name for path in BUNDLES] == bundle.bundle_names()
-    assert Path(bundle.find_bundle("chase_vessel_segmentation")).samefile(CONFIGS.parent)
-    copy = Path(bundle.copy_bundle("chase_vessel_segmentation", tmp_path / "mine"))
-    assert {p.name for p in (copy / "configs").iterdir()} == {p.name for p in CONFIGS.iterdir()}
-    assert (copy / "models" / "model.pt").is_file()
-    for config in (copy / "configs").glob("*.yaml"):
-        root = yaml.safe_load(config.read_text()).get("bundle_root")
-        assert root == ("." if config.stem in ("train", "inference") else None), config.stem
-    with pytest.raises(FileExistsError, match="mine' exists"):
-        bundle.copy_bundle("chase_vessel_segmentation", tmp_path / "mine")
-    with pytest.raises(ValueError, match="There is no bundle 'chase': choose one of chase_vessel_segmentation"):
-        bundle.find_bundle("chase")
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "method"),
-    [("chase_vessel_segmentation", []), ("chase_vessel_segmentation", ["classmix"]), ("covid19_ct_segmentation", [])],
+    [
+        ("chase_vessel_segmentation", "supmix_sufd"),
+        ("chase_vessel_segmentation", "classmix"),
+        ("covid19_ct_segmentation", "supmix_sufd"),
+    ],
 )
 def test_torchrun_trains_and_evaluates(phantoms, tmp_path, name, method):
-    """Two processes on the CPU; the classes of an override file stay in force under the multi-process file."""
+    """Two processes on the CPU."""
 
     def torchrun(*names: str, **values) -> subprocess.CompletedProcess:
         files = [str(ROOT / "bundles" / name / "configs" / f"{n}.yaml") for n in names]
@@ -137,6 +120,7 @@ def test_torchrun_trains_and_evaluates(phantoms, tmp_path, name, method):
             "dataset_dir": phantoms[name],
             "output_dir": tmp_path,
             "patch_size": [32, 32],
+            "method": method,
             **SMALL[name],
             **values,
         }
@@ -146,15 +130,15 @@ def test_torchrun_trains_and_evaluates(phantoms, tmp_path, name, method):
         return subprocess.run(command, capture_output=True, text=True, timeout=240, env=environment)
 
     short = {"max_epochs": 2, "epoch_length": 4, "val_interval": 1, "adversarial_interval": 2}
-    trained = torchrun("train", *method, "multi_gpu_train", **short)
+    trained = torchrun("train", "multi_gpu_train", **short)
     assert trained.returncode == 0, trained.stderr[-3000:]
     assert trained.stdout.count("Key metric: mean_iou best value") == 2  # one process speaks, at two validations
-    state = torch.load(tmp_path / "last.pt", weights_only=True)
-    assert state["trainer"]["iteration"] == 8 and ("discriminator" in state["trainer"]) == (not method)
-    assert len(list(tmp_path.glob("events.out.tfevents.*"))) == 1
-    if method:
+    state = torch.load(tmp_path / "states" / "last.pt", weights_only=True)
+    assert state["trainer"]["iteration"] == 8 and ("discriminator" in state["trainer"]) == (method == "supmix_sufd")
+    assert len(list(tmp_path.glob("logs/events.out.tfevents.*"))) == 1
+    if method != "supmix_sufd":
         return  # what follows is alike for all methods
-    resumed = torchrun("train", *method, "multi_gpu_train", resume="true", **short)
+    resumed = torchrun("train", "multi_gpu_train", resume="true", **short)
     assert resumed.returncode == 0 and "after iteration 8" in resumed.stdout, resumed.stderr[-3000:]
 
     scores = []
@@ -195,5 +179,5 @@ def test_the_slurm_script_trains_on_two_nodes(phantoms, tmp_path):
         run = subprocess.run(command, capture_output=True, text=True, timeout=240, env=environment)
         assert run.returncode == 0, run.stderr[-3000:]
     assert "after iteration 8" in run.stdout + run.stderr
-    state = torch.load(tmp_path / "run" / "last.pt", weights_only=True)
+    state = torch.load(tmp_path / "run" / "states" / "last.pt", weights_only=True)
     assert state["trainer"]["iteration"] == 8 and "discriminator" not in state["trainer"]

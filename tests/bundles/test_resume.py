@@ -24,18 +24,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from monai_sscm.data import write_chest_phantoms, write_vessel_phantoms
+from monai_sscm.datasets import write_chest_phantoms
 
 pytestmark = pytest.mark.slow
 
 EPOCHS, EPOCH_LENGTH = 3, 4
-
-
-@pytest.fixture(scope="module")
-def phantoms(tmp_path_factory) -> Path:
-    folder = tmp_path_factory.mktemp("phantoms")
-    write_vessel_phantoms(folder, num_train=5, num_val=2, num_test=1, size=64)
-    return folder
 
 
 def train(
@@ -47,7 +40,7 @@ def train(
     bundle: str = "chase_vessel_segmentation",
 ) -> None:
     """Train by the shipped configuration; at ``moment`` the process gets a signal that nothing can catch."""
-    from tests.bundles.test_training import workflow
+    from tests.helpers.bundles import workflow
 
     torch.set_num_threads(1)
     # as in a process that a user starts: workers that lose their parent notice it and end
@@ -105,7 +98,7 @@ def train(
 def in_a_process(*args) -> int:
     """The exit status of ``train`` in a process of its own, started from a clean one that has imported all."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["tests.bundles.test_training", "monai_sscm"])
+    context.set_forkserver_preload(["tests.helpers.bundles", "monai_sscm"])
     process = context.Process(target=train, args=args)
     process.start()
     process.join(timeout=60)
@@ -116,7 +109,7 @@ def in_a_process(*args) -> int:
 
 
 def load(folder: Path, name: str = "last.pt") -> dict:
-    return torch.load(folder / name, weights_only=True)
+    return torch.load(folder / "states" / name, weights_only=True)
 
 
 def assert_equal(a, b, where: str = "") -> None:
@@ -137,11 +130,11 @@ def assert_equal(a, b, where: str = "") -> None:
 
 
 @pytest.fixture(scope="module")
-def undisturbed(phantoms, tmp_path_factory) -> dict[int, Path]:
+def undisturbed(vessel_phantoms, tmp_path_factory) -> dict[int, Path]:
     """Trainings that were never killed, by the number of workers."""
     folders = {workers: tmp_path_factory.mktemp(f"undisturbed_{workers}") for workers in (0, 2)}
     for workers, folder in folders.items():
-        assert in_a_process(phantoms, folder, None, workers, False) == 0
+        assert in_a_process(vessel_phantoms, folder, None, workers, False) == 0
         state = load(folder)
         assert state["trainer"]["iteration"] == EPOCHS * EPOCH_LENGTH
         assert {"discriminator", "discriminator_optimizer", "teacher", "scaler"} <= set(state["trainer"])
@@ -150,22 +143,22 @@ def undisturbed(phantoms, tmp_path_factory) -> dict[int, Path]:
 
 @pytest.mark.parametrize("workers", [0, 2])
 @pytest.mark.parametrize("moment", ["epoch", "validation", "save", "rename"])
-def test_killed_and_resumed(phantoms, tmp_path, undisturbed, moment, workers):
-    assert in_a_process(phantoms, tmp_path, moment, workers, False) == -signal.SIGKILL
+def test_killed_and_resumed(vessel_phantoms, tmp_path, undisturbed, moment, workers):
+    assert in_a_process(vessel_phantoms, tmp_path, moment, workers, False) == -signal.SIGKILL
     newest = load(tmp_path, "previous.pt" if moment == "rename" else "last.pt")
     assert newest["trainer"]["iteration"] == EPOCH_LENGTH  # of the first epoch's end: the second was cut off
-    assert in_a_process(phantoms, tmp_path, None, workers, True) == 0
+    assert in_a_process(vessel_phantoms, tmp_path, None, workers, True) == 0
     # student, teacher, discriminator, both optimizers, scheduler, counters, best metric
     assert_equal(load(tmp_path), load(undisturbed[workers]))
     assert_equal(load(tmp_path, "best.pt"), load(undisturbed[workers], "best.pt"))
-    assert not list(tmp_path.glob("*.part"))
+    assert not list(tmp_path.rglob("*.part"))
 
 
 @pytest.mark.parametrize("workers", [0, 2])
-def test_stopped_within_an_epoch_and_resumed(phantoms, tmp_path, undisturbed, workers):
-    assert in_a_process(phantoms, tmp_path, "sigterm", workers, False) == 128 + signal.SIGTERM
+def test_stopped_within_an_epoch_and_resumed(vessel_phantoms, tmp_path, undisturbed, workers):
+    assert in_a_process(vessel_phantoms, tmp_path, "sigterm", workers, False) == 128 + signal.SIGTERM
     assert load(tmp_path)["trainer"]["iteration"] == 6  # in the middle of the second epoch
-    assert in_a_process(phantoms, tmp_path, None, workers, True) == 0
+    assert in_a_process(vessel_phantoms, tmp_path, None, workers, True) == 0
     assert_equal(load(tmp_path), load(undisturbed[workers]))
     assert_equal(load(tmp_path, "best.pt"), load(undisturbed[workers], "best.pt"))
 
@@ -182,11 +175,11 @@ def test_chest_ct_killed_and_resumed(tmp_path, workers):
         assert_equal(load(tmp_path / "cut", name), load(tmp_path / "whole", name))
 
 
-def test_the_command_stops_and_resumes(phantoms, tmp_path):
+def test_the_command_stops_and_resumes(vessel_phantoms, tmp_path):
     """The command line itself: Ctrl-C, its last line and status, and --resume true."""
     config = Path(__file__).parents[2] / "bundles" / "chase_vessel_segmentation" / "configs" / "train.yaml"
     command = [sys.executable, "-m", "monai.bundle", "run", "--config_file", str(config)]
-    values = {"dataset_dir": phantoms, "output_dir": tmp_path, "zoom": 1.0, "patch_size": [32, 32]}
+    values = {"dataset_dir": vessel_phantoms, "output_dir": tmp_path, "zoom": 1.0, "patch_size": [32, 32]}
     values |= {"max_epochs": 40, "epoch_length": 4, "val_interval": 40}
     for key, value in values.items():
         command += [f"--{key}", str(value)]
@@ -194,7 +187,7 @@ def test_the_command_stops_and_resumes(phantoms, tmp_path):
     with open(tmp_path / "log.txt", "w") as log:
         process = subprocess.Popen(command, stdout=log, stderr=log, env=environment)
         for _ in range(600):
-            if (tmp_path / "last.pt").is_file() or process.poll() is not None:
+            if (tmp_path / "states" / "last.pt").is_file() or process.poll() is not None:
                 break
             time.sleep(0.1)
         process.send_signal(signal.SIGINT)

@@ -13,13 +13,15 @@ from __future__ import annotations
 
 import json
 import shutil
+import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from monai_sscm.data import CHASE_DB1_SPLIT, chase_db1_datalist, select_labeled, semi_supervised_datalist
+from monai_sscm.data import select_labeled, semi_supervised_datalist
+from monai_sscm.data.datalist import masks_by_image
 
 
 def write(folder: Path, names: list[str]) -> None:
@@ -27,51 +29,6 @@ def write(folder: Path, names: list[str]) -> None:
     for name in names:
         # of a different size each: no two of them are the same image
         Image.fromarray(np.zeros((4, 4 + len(list(folder.parent.rglob("*.*")))), np.uint8)).save(folder / name)
-
-
-def make_chase(root: Path) -> Path:
-    names = [name for part in CHASE_DB1_SPLIT.values() for name in part]
-    write(root / "images", [f"{name}.jpg" for name in names])
-    write(root / "labels", [f"{name}_1stHO.png" for name in names])
-    return root
-
-
-def children(items: list[dict]) -> list[str]:
-    return [Path(item["image"]).name[6:8] for item in items]
-
-
-def test_chase_split_is_by_child():
-    assert {part: len(names) for part, names in CHASE_DB1_SPLIT.items()} == {"train": 16, "val": 4, "test": 8}
-    by_part = [{name[6:8] for name in names} for names in CHASE_DB1_SPLIT.values()]
-    assert not by_part[0] & by_part[1] and not by_part[0] & by_part[2] and not by_part[1] & by_part[2]
-
-
-@pytest.mark.parametrize("seed", range(5))
-def test_chase_lists(tmp_path, seed):
-    root = make_chase(tmp_path)
-    lists = {n: chase_db1_datalist(root, n, seed) for n in (1, 2, 4, 8, 16, None)}
-    for n, files in lists.items():
-        n = n or 16
-        assert {part: len(items) for part, items in files.items()} == {
-            "labeled": n,
-            "unlabeled": 16 - n,
-            "val": 4,
-            "test": 8,
-        }
-        assert len(set(children(files["labeled"]))) == min(n, 8)  # from as many children as there are
-        assert all(set(item) == {"image"} for item in files["unlabeled"])
-        for item in files["labeled"] + files["val"] + files["test"]:
-            assert Path(item["label"]).name == Path(item["image"]).stem + "_1stHO.png"
-        assert not {i["image"] for i in files["labeled"]} & {i["image"] for i in files["unlabeled"]}
-        # nested, and the same when asked again
-        assert lists[16]["labeled"][:n] == files["labeled"] == chase_db1_datalist(root, n, seed)["labeled"]
-
-
-def test_lists_are_fixed():
-    items = [{"image": name} for name in CHASE_DB1_SPLIT["train"]]
-    groups = [item["image"][6:8] for item in items]
-    chosen = [[i["image"] for i in select_labeled(items, 2, seed, groups)[0]] for seed in range(3)]
-    assert chosen == [["Image_07L", "Image_03R"], ["Image_08L", "Image_03L"], ["Image_05R", "Image_02L"]]
 
 
 def test_own_folder(tmp_path):
@@ -83,7 +40,6 @@ def test_own_folder(tmp_path):
     files = semi_supervised_datalist(tmp_path, num_labeled=3)
     assert {k: len(v) for k, v in files.items()} == {"labeled": 3, "unlabeled": 3, "val": 1, "test": 0}
     assert files["val"] == semi_supervised_datalist(tmp_path, num_labeled=1, seed=9)["val"]
-    assert chase_db1_datalist(tmp_path, 3)["val"] == files["val"]
     everything = semi_supervised_datalist(tmp_path)
     assert len(everything["labeled"]) == 4 and [Path(i["image"]).name for i in everything["unlabeled"]] == [
         "x.png",
@@ -125,6 +81,69 @@ def test_masks_of_images_whose_names_begin_alike(tmp_path):
         semi_supervised_datalist(tmp_path)
 
 
+def masks_one_by_one(images: list[str], masks: dict[str, Path]) -> dict[str, list[Path]]:
+    """The rule for one image, whatever the others: what begins with its name, and with no longer one."""
+    found = {}
+    for name in images:
+        longer = [other for other in images if other.startswith(f"{name}_")]
+        found[name] = (
+            [masks[name]]
+            if name in masks
+            else [
+                path
+                for mask, path in masks.items()
+                if mask.startswith(f"{name}_") and not any(mask == o or mask.startswith(f"{o}_") for o in longer)
+            ]
+        )
+    return found
+
+
+def test_masks_a_second_way():
+    random = np.random.RandomState(0)
+    for _ in range(200):
+        images, masks = (
+            sorted({"_".join(random.choice(list("ab"), random.randint(1, 5))) for _ in range(8)}) for _ in range(2)
+        )
+        paths = {mask: Path(mask) for mask in masks}
+        found = masks_by_image(dict.fromkeys(images), paths)
+        assert {name: found.get(name, []) for name in images} == masks_one_by_one(images, paths)
+
+
+def test_many_names_are_listed_fast():
+    names = [f"case_{i}_slice_{i % 7}" for i in range(20_000)]
+    masks = {f"{name}_mask": Path(f"{name}_mask.png") for name in names}
+    start = time.perf_counter()
+    found = masks_by_image(dict.fromkeys(names), masks)
+    items = [{"image": name} for name in names]
+    chosen, rest = select_labeled(items, 10_000, 0, names, preferred=lambda item: item["image"].endswith("3"))
+    assert time.perf_counter() - start < 5
+    assert all(found[name] == [Path(f"{name}_mask.png")] for name in names)
+    assert len(chosen) == len(rest) == 10_000 and all(i["image"].endswith("3") for i in chosen[:5000:2])
+
+
+def test_every_item_has_its_patient(tmp_path):
+    write(tmp_path / "images", ["p1_a.png", "p1_b.png", "p2_a.png", "p3_a.png", "other.png"])
+    write(tmp_path / "labels", ["p1_a.png", "p1_b.png", "p2_a.png", "p3_a.png", "other.png"])
+    write(tmp_path / "unlabeled_images", ["p1_c.png", "p4_a.png"])
+    split = {"train": ["p1_a", "p1_b", "other"], "val": ["p2_a"], "test": ["p3_a"]}
+    for together, pattern, groups in (
+        ([], None, {}),
+        ([], r"p(\d)", {"p1_a": "1", "p1_b": "1", "p1_c": "1", "p2_a": "2", "p3_a": "3", "p4_a": "4"}),
+        # the split goes first
+        (
+            [["other", "p4_a"]],
+            r"p(\d)",
+            {"p1_a": "1", "p1_b": "1", "p1_c": "1", "p2_a": "2", "p3_a": "3"}
+            | dict.fromkeys(["other", "p4_a"], "other and others"),
+        ),
+    ):
+        (tmp_path / "split.json").write_text(json.dumps({**split, "kept_together": together}))
+        parts = semi_supervised_datalist(tmp_path, 1, group_pattern=pattern)
+        found = {Path(item["image"]).stem: item["group"] for items in parts.values() for item in items}
+        assert found == {name: groups.get(name, name) for name in found} and len(found) == 7
+        assert {key for item in parts["unlabeled"] for key in item} == {"image", "group"}
+
+
 def test_unlabeled_images_of_test_patients(tmp_path):
     write(tmp_path / "images", ["a_L.png", "b_L.png", "c_L.png"])
     write(tmp_path / "labels", ["a_L.png", "b_L.png", "c_L.png"])
@@ -134,13 +153,6 @@ def test_unlabeled_images_of_test_patients(tmp_path):
         semi_supervised_datalist(tmp_path, group_pattern="(.)_")
     with pytest.raises(ValueError, match="fits no image name"):
         semi_supervised_datalist(tmp_path, group_pattern=r"patient(\d+)")
-
-
-def test_chase_with_an_image_missing_keeps_its_split(tmp_path):
-    root = make_chase(tmp_path)
-    (root / "images" / "Image_05L.jpg").unlink()
-    with pytest.raises(FileNotFoundError, match="Image_05L"):
-        chase_db1_datalist(root, 2)
 
 
 def test_one_patient_is_too_few(tmp_path):

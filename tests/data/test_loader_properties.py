@@ -107,7 +107,8 @@ def test_ranks_share_every_order(case, world_size):
     case = {**case, "epoch_length": case["epoch_length"] or 3}
     per_rank = []
     for rank in range(world_size):
-        with mock.patch.object(loader_module, "_world", lambda rank=rank: (rank, world_size)):
+        ranks = {"get_rank": lambda rank=rank: rank, "get_world_size": lambda: world_size}
+        with mock.patch.multiple(loader_module.idist, **ranks):
             loader = make(case)
             loader.set_epoch(1)
             per_rank.append(values(list(loader)))

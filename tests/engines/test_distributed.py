@@ -28,7 +28,7 @@ from monai_sscm.engines import View
 from monai_sscm.losses import WeightedCELoss
 from monai_sscm.networks import FeatureDiscriminator
 from monai_sscm.transforms import RandStrongIntensity
-from tests.engines.test_trainer import make_batches, make_network, make_trainer, supmix
+from tests.helpers.training import make_batches, make_network, make_trainer, supmix
 
 pytestmark = pytest.mark.slow
 
@@ -108,7 +108,7 @@ def train_and_keep_gradients(batches: list[dict], wrap: type[nn.Module] | None) 
     kept: list[torch.Tensor] = []
 
     def keep() -> None:
-        parameters = [*trainer.network.parameters(), *trainer.discriminator.parameters()]
+        parameters = [*trainer.network.parameters(), *trainer.feature_alignment.discriminator.parameters()]
         kept.append(torch.cat([p.grad.flatten().clone() for p in parameters]))
 
     trainer.add_event_handler(IterationEvents.BACKWARD_COMPLETED, keep)

@@ -21,8 +21,9 @@ from ignite.engine import Events
 from monai.engines import SupervisedEvaluator
 from torch import nn
 
-from monai_sscm.handlers import CheckpointHandler, check_writable, save_checkpoint
-from tests.engines.test_trainer import make_batches, make_network, make_trainer
+from monai_sscm.handlers import CheckpointHandler
+from monai_sscm.networks import training_settings
+from tests.helpers.training import make_batches, make_network, make_trainer
 
 
 class Score:
@@ -53,32 +54,6 @@ def make(folder: Path, epochs: int = 3, resume: bool = False, scores: list[float
     return trainer, handler
 
 
-def test_save_checkpoint_is_whole_or_not_there(tmp_path, monkeypatch):
-    save_checkpoint({"x": torch.ones(3)}, tmp_path / "a.pt")
-    save_checkpoint({"x": torch.zeros(3)}, tmp_path / "a.pt", previous=tmp_path / "b.pt")
-    assert sorted(os.listdir(tmp_path)) == ["a.pt", "b.pt"]
-    assert torch.load(tmp_path / "a.pt")["x"].sum() == 0 and torch.load(tmp_path / "b.pt")["x"].sum() == 3
-
-    def disk_full(*args):
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(os, "fsync", disk_full)
-    with pytest.raises(OSError, match="No space left"):
-        save_checkpoint({"x": torch.full((3,), 7.0)}, tmp_path / "a.pt", previous=tmp_path / "b.pt")
-    assert sorted(os.listdir(tmp_path)) == ["a.pt", "b.pt"]
-    assert torch.load(tmp_path / "a.pt")["x"].sum() == 0 and torch.load(tmp_path / "b.pt")["x"].sum() == 3
-
-
-def test_check_writable(tmp_path):
-    assert check_writable(tmp_path / "a" / "b") == str(tmp_path / "a" / "b")
-    assert os.listdir(tmp_path / "a" / "b") == []
-    (tmp_path / "file").touch()
-    with pytest.raises(OSError, match=r"file/run' cannot be written to .* set `output_dir`"):
-        check_writable(tmp_path / "file" / "run")
-    with pytest.raises(OSError, match="cannot be written to"):
-        CheckpointHandler(tmp_path / "file", {})
-
-
 def test_files_and_their_contents(tmp_path):
     trainer, _ = make(tmp_path, scores=[0.3, 0.5, 0.4])
     at_best = {}
@@ -87,8 +62,10 @@ def test_files_and_their_contents(tmp_path):
         lambda: at_best.update({k: v.clone() for k, v in trainer.teacher.state_dict().items()}),
     )
     trainer.run()
-    assert sorted(os.listdir(tmp_path)) == ["best.pt", "last.pt", "previous.pt"]
-    last, previous, best = (torch.load(tmp_path / f"{n}.pt", weights_only=True) for n in ("last", "previous", "best"))
+    assert sorted(os.listdir(tmp_path / "states")) == ["best.pt", "last.pt", "previous.pt"]
+    last, previous, best = (
+        torch.load(tmp_path / "states" / f"{n}.pt", weights_only=True) for n in ("last", "previous", "best")
+    )
     assert set(last) == {"student", "teacher", "optimizer", "trainer", "evaluator", "settings"}
     assert set(best) == {"student", "teacher", "settings"}
     assert last["settings"] == best["settings"] == {"method": "supmix", "patch_size": [8, 8]}
@@ -103,22 +80,22 @@ def test_a_worse_epoch_after_resume_does_not_replace_the_best(tmp_path):
     trainer, _ = make(tmp_path, scores=[0.3, 0.9, 0.4, 0.5], epochs=4)
     trainer.add_event_handler(Events.EPOCH_COMPLETED(once=2), lambda e: e.terminate())
     trainer.run()
-    best = (tmp_path / "best.pt").read_bytes()
+    best = (tmp_path / "states" / "best.pt").read_bytes()
     trainer, handler = make(tmp_path, scores=[0.3, 0.9, 0.4, 0.5], epochs=4, resume=True)
     trainer.run()
     assert trainer.state.iteration == 16 and handler.evaluator.state.best_metric == 0.9
-    assert (tmp_path / "best.pt").read_bytes() == best
+    assert (tmp_path / "states" / "best.pt").read_bytes() == best
 
 
 def test_resume_takes_the_newest_that_is_good(tmp_path, caplog):
     trainer, _ = make(tmp_path)
     trainer.run()
-    whole = (tmp_path / "last.pt").read_bytes()
+    whole = (tmp_path / "states" / "last.pt").read_bytes()
     expected = {k: v.clone() for k, v in trainer.network.state_dict().items()}
     flipped = bytearray(whole)
     flipped[len(whole) // 2] ^= 1
     for damage in (whole[: len(whole) // 2], b"", b"no checkpoint at all", whole[:-1000] + b"\0" * 1000, flipped):
-        (tmp_path / "last.pt").write_bytes(damage)
+        (tmp_path / "states" / "last.pt").write_bytes(damage)
         trainer, _ = make(tmp_path, resume=True)
         epochs: list[int] = []
         trainer.add_event_handler(Events.EPOCH_STARTED, lambda e: epochs.append(e.state.epoch))
@@ -126,10 +103,10 @@ def test_resume_takes_the_newest_that_is_good(tmp_path, caplog):
         assert epochs == [3] and "last.pt' cannot be read: it is damaged" in caplog.text
         for name, value in trainer.network.state_dict().items():
             assert torch.equal(value, expected[name])
-        assert sorted(os.listdir(tmp_path)) == ["best.pt", "last.damaged", "last.pt", "previous.pt"]
-        assert torch.load(tmp_path / "previous.pt", weights_only=True)["trainer"]["iteration"] == 8
-    (tmp_path / "last.pt").write_bytes(b"")
-    (tmp_path / "previous.pt").write_bytes(b"")
+        assert sorted(os.listdir(tmp_path / "states")) == ["best.pt", "last.damaged", "last.pt", "previous.pt"]
+        assert torch.load(tmp_path / "states" / "previous.pt", weights_only=True)["trainer"]["iteration"] == 8
+    (tmp_path / "states" / "last.pt").write_bytes(b"")
+    (tmp_path / "states" / "previous.pt").write_bytes(b"")
     with pytest.raises(
         ValueError, match=r"No checkpoint in .* can be read \(last.pt, previous.pt\): leave out --resume"
     ):
@@ -139,27 +116,52 @@ def test_resume_takes_the_newest_that_is_good(tmp_path, caplog):
 def test_resume_where_there_is_nothing_starts_from_the_beginning(tmp_path):
     trainer, _ = make(tmp_path / "new", resume=True)
     trainer.run()
-    assert trainer.state.iteration == 12 and (tmp_path / "new" / "last.pt").is_file()
+    assert trainer.state.iteration == 12 and (tmp_path / "new" / "states" / "last.pt").is_file()
 
 
 def test_resume_of_a_finished_training_changes_nothing(tmp_path):
     make(tmp_path)[0].run()
-    before = (tmp_path / "last.pt").read_bytes()
+    before = (tmp_path / "states" / "last.pt").read_bytes()
     trainer, _ = make(tmp_path, resume=True)
     trainer.run()
-    assert trainer.state.iteration == 12 and (tmp_path / "last.pt").read_bytes() == before
+    assert trainer.state.iteration == 12 and (tmp_path / "states" / "last.pt").read_bytes() == before
 
 
 def test_an_earlier_training_is_set_aside(tmp_path, caplog):
-    names = ["best.pt", "last.pt", "previous.pt"]
+    names = ["models/model.pt", "states/best.pt", "states/last.pt", "states/previous.pt"]
     make(tmp_path)[0].run()
-    assert "holds an earlier training" not in caplog.text and sorted(os.listdir(tmp_path)) == names
+    assert "holds an earlier training" not in caplog.text and sorted(os.listdir(tmp_path)) == ["models", "states"]
     before = {name: (tmp_path / name).read_bytes() for name in names}
-    make(tmp_path, seed=1)[0].run()
-    assert "holds an earlier training, which is now in" in caplog.text and "--resume true" in caplog.text
-    assert sorted(os.listdir(tmp_path)) == ["best.pt", "earlier", "last.pt", "previous.pt"]
-    assert {name: (tmp_path / "earlier" / name).read_bytes() for name in names} == before
-    assert torch.load(tmp_path / "last.pt", weights_only=True)["trainer"]["seed"] == 1
+    for number in ("1", "2"):  # no file of an earlier training is lost
+        make(tmp_path, seed=int(number))[0].run()
+        assert "holds an earlier training, which is now in" in caplog.text and "--resume true" in caplog.text
+        assert sorted(os.listdir(tmp_path / "earlier")) == ["1", "2"][: int(number)]
+        assert {name: (tmp_path / "earlier" / "1" / name).read_bytes() for name in names} == before
+        assert torch.load(tmp_path / "states" / "last.pt", weights_only=True)["trainer"]["seed"] == int(number)
+
+
+def test_the_model_is_the_teacher_at_the_end_with_its_settings(tmp_path):
+    trainer, handler = make(tmp_path)
+    trainer.add_event_handler(Events.EPOCH_COMPLETED, lambda: written.append((tmp_path / "models").exists()))
+    written: list[bool] = []
+    trainer.run()
+    assert written == [False] * 3 and sorted(os.listdir(tmp_path / "models")) == ["model.pt", "settings.json"]
+    model = torch.load(tmp_path / "models" / "model.pt", weights_only=True)
+    assert all(torch.equal(model[name], value) for name, value in trainer.teacher.state_dict().items())
+    assert training_settings(tmp_path / "models" / "model.pt") == handler.settings != {}
+
+
+def test_the_model_follows_each_epoch_where_asked_for(tmp_path):
+    trainer, handler = make(tmp_path)
+    handler.update_model = True
+    models: list[dict] = []
+    trainer.add_event_handler(
+        Events.EPOCH_COMPLETED,
+        lambda: models.append(torch.load(tmp_path / "models" / "model.pt", weights_only=True)),
+    )
+    trainer.run()
+    name = next(iter(models[0]))
+    assert len(models) == 3 and not torch.equal(models[0][name], models[1][name])
 
 
 def test_resume_with_or_without_a_discriminator_is_refused(tmp_path):
@@ -195,7 +197,8 @@ def test_resume_with_another_network_is_refused(tmp_path):
 
 @pytest.mark.parametrize("state", [{"a": torch.ones(2)}, [1, 2], {"student": {}, "teacher": {}}])
 def test_resume_from_a_foreign_checkpoint_is_refused(tmp_path, state):
-    torch.save(state, tmp_path / "last.pt")
+    (tmp_path / "states").mkdir()
+    torch.save(state, tmp_path / "states" / "last.pt")
     with pytest.raises(ValueError, match=r"last.pt' has no .*: it was not saved by a training"):
         make(tmp_path, resume=True)[0].run()
 
@@ -209,9 +212,9 @@ def test_a_signal_saves_and_stops_at_a_step(tmp_path, capsys, number, accumulati
     trainer.run()
     stopped_at = 5 if accumulation == 1 else 7  # 5, 6 and 7 share a step
     assert trainer.state.iteration == stopped_at and signal.getsignal(number) is before
-    assert torch.load(tmp_path / "last.pt", weights_only=True)["trainer"]["iteration"] == stopped_at
+    assert torch.load(tmp_path / "states" / "last.pt", weights_only=True)["trainer"]["iteration"] == stopped_at
     with pytest.raises(SystemExit) as stopped:
-        handler.leave()
+        handler.exit_if_stopped()
     assert stopped.value.code == 128 + number
     last_line = capsys.readouterr().err.splitlines()[-1]
     assert last_line.startswith(f"Stopped by {signal.Signals(number).name} after iteration {stopped_at}, saved to")
@@ -223,7 +226,7 @@ def test_a_signal_in_the_last_step_of_an_epoch_waits_for_the_validation(tmp_path
     trainer.add_event_handler(Events.ITERATION_STARTED(once=4), lambda: os.kill(os.getpid(), signal.SIGTERM))
     trainer.run()
     assert trainer.state.iteration == 4
-    state = torch.load(tmp_path / "last.pt", weights_only=True)
+    state = torch.load(tmp_path / "states" / "last.pt", weights_only=True)
     assert state["trainer"]["iteration"] == 4 and state["evaluator"]["best_metric_epoch"] == 1
 
 
@@ -240,7 +243,7 @@ def test_a_second_signal_stops_at_once(tmp_path, request):
     trainer.add_event_handler(Events.ITERATION_STARTED(once=6), twice)
     with pytest.raises(KeyboardInterrupt):
         trainer.run()
-    assert torch.load(tmp_path / "last.pt", weights_only=True)["trainer"]["iteration"] == 4
+    assert torch.load(tmp_path / "states" / "last.pt", weights_only=True)["trainer"]["iteration"] == 4
 
 
 def test_an_error_leaves_the_last_checkpoint_and_the_signals_as_they_were(tmp_path):
@@ -254,8 +257,8 @@ def test_an_error_leaves_the_last_checkpoint_and_the_signals_as_they_were(tmp_pa
     with pytest.raises(ZeroDivisionError):
         trainer.run()
     assert signal.getsignal(signal.SIGTERM) is before
-    assert torch.load(tmp_path / "last.pt", weights_only=True)["trainer"]["iteration"] == 4
-    handler.leave()  # nothing to do: no signal came
+    assert torch.load(tmp_path / "states" / "last.pt", weights_only=True)["trainer"]["iteration"] == 4
+    handler.exit_if_stopped()  # nothing to do: no signal came
 
 
 @pytest.mark.parametrize(
@@ -266,8 +269,8 @@ def test_an_error_leaves_the_last_checkpoint_and_the_signals_as_they_were(tmp_pa
 def test_entries_of_another_kind_are_refused_before_anything_is_loaded(tmp_path, name, value):
     trainer, _ = make(tmp_path)
     trainer.run()
-    state = torch.load(tmp_path / "last.pt", weights_only=True)
-    torch.save({**state, name: value}, tmp_path / "last.pt")
+    state = torch.load(tmp_path / "states" / "last.pt", weights_only=True)
+    torch.save({**state, name: value}, tmp_path / "states" / "last.pt")
     trainer, _ = make(tmp_path, resume=True)
     before = {k: v.clone() for k, v in trainer.network.state_dict().items()}
     with pytest.raises(ValueError, match="The checkpoint '.*last.pt'"):

@@ -9,20 +9,17 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""Scores and pictures of every image."""
-
 from __future__ import annotations
 
 import csv
 
-import numpy as np
 import pytest
 import torch
 from ignite.engine import Engine
 from monai.data import MetaTensor, list_data_collate
 from PIL import Image
 
-from monai_sscm.handlers import ImageScores, confusion_matrix, dice_per_class, iou_per_class
+from monai_sscm.handlers import ImageScores
 from monai_sscm.transforms import TakeSliced
 
 NAMES = ["background", "ground-glass", "consolidation"]
@@ -80,16 +77,3 @@ def test_slices_of_a_stack_are_told_apart(tmp_path):
     run(ImageScores(tmp_path, NAMES), [{}], [{"image": image, "label": label, "pred": label}])
     assert [row["image"] for row in read(tmp_path)] == ["stack_7", "stack_12"]
     assert not list(tmp_path.glob("*.jpg"))
-
-
-def test_ignored_pixels_do_not_count():
-    label, pred = torch.tensor([[0, 255], [1, -100]]), torch.tensor([[0, 1], [0, 1]])
-    assert confusion_matrix(label, pred, 2).tolist() == [[1, 0], [1, 0]]
-
-
-def test_confusion_matrices_add_up():
-    label, pred = (torch.from_numpy(np.random.default_rng(i).integers(0, 3, (4, 50))) for i in (0, 1))
-    total = confusion_matrix(label, pred, 3)
-    assert torch.equal(total, sum(confusion_matrix(a, b, 3) for a, b in zip(label, pred, strict=True)))
-    iou, dice = iou_per_class(total), dice_per_class(total)
-    torch.testing.assert_close(dice, 2 * iou / (1 + iou))

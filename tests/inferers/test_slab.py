@@ -18,7 +18,7 @@ from monai.inferers import SimpleInferer, SlidingWindowInferer
 from torch import nn
 from torch.nn.functional import interpolate
 
-from monai_sscm.data import chest_phantom
+from monai_sscm.datasets import chest_phantom
 from monai_sscm.inferers import SlabInferer
 from monai_sscm.transforms import LUNG_WINDOW, lung_box
 
@@ -40,7 +40,7 @@ class Threshold(nn.Module):
 def test_slabs_make_no_difference(slab):
     scan = torch.as_tensor(chest_phantom(96, 7, 0)[0])[None, None]
     network = Threshold()
-    mask = SlabInferer(SimpleInferer(), size=(64, 48), slab=slab)(scan, network)
+    mask = SlabInferer(SimpleInferer(), size=(64, 48), slab=slab, crop=lung_box, window=LUNG_WINDOW)(scan, network)
     assert mask.shape == scan.shape and mask.dtype == torch.uint8
     assert max(shape[0] for shape in network.seen) <= slab and all(shape[1:] == (1, 64, 48) for shape in network.seen)
 
@@ -62,13 +62,31 @@ def test_slabs_make_no_difference(slab):
 def test_logits_give_the_same_mask():
     scan = MetaTensor(torch.as_tensor(chest_phantom(64, 5, 1)[0])[None, None])
     inferer = SlidingWindowInferer(roi_size=(32, 32), overlap=0.5, mode="gaussian")
-    mask = SlabInferer(inferer, size=(48, 48), slab=2)(scan, Threshold())
-    logits = SlabInferer(inferer, size=(48, 48), slab=2, keep_logits=True)(scan, Threshold())
+    settings = {"size": (48, 48), "slab": 2, "crop": lung_box, "window": LUNG_WINDOW}
+    mask = SlabInferer(inferer, **settings)(scan, Threshold())
+    logits = SlabInferer(inferer, **settings, keep_logits=True)(scan, Threshold())
     assert logits.shape == (1, 3, 64, 64, 5) and torch.equal(logits.argmax(1, keepdim=True).to(torch.uint8), mask)
     assert torch.allclose(logits.softmax(1).sum(1), torch.ones(()))
 
 
+def test_without_crop_and_window_the_network_sees_all_as_it_is():
+    volume = torch.rand(2, 1, 12, 10, 5)
+    expected = Threshold()(volume[:, 0].permute(0, 3, 1, 2).reshape(10, 1, 12, 10)).argmax(1)
+    mask = SlabInferer(SimpleInferer(), size=(12, 10), slab=2)(volume, Threshold())
+    assert torch.equal(mask[:, 0], expected.reshape(2, 5, 12, 10).permute(0, 2, 3, 1).to(torch.uint8))
+    # a window and a box of any kind
+    scaled = SlabInferer(
+        SimpleInferer(),
+        size=(12, 10),
+        crop=lambda array: (slice(0, 12), slice(0, 10), slice(1, array.shape[2])),
+        window=(-3, 5),
+    )(volume * 8 - 3, Threshold())
+    assert not scaled[..., 0].any() and torch.equal(scaled[..., 1:], mask[..., 1:])
+
+
 def test_wrong_arguments():
+    with pytest.raises(ValueError, match="`window` must be two intensities, the lower one first"):
+        SlabInferer(SimpleInferer(), size=(8, 8), window=(1, 1))
     with pytest.raises(ValueError, match="`slab` must be at least 1"):
         SlabInferer(SimpleInferer(), size=(8, 8), slab=0)
     with pytest.raises(ValueError, match="`size` must be a height and a width"):

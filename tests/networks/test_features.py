@@ -13,10 +13,10 @@ from __future__ import annotations
 
 import pytest
 import torch
-from monai.networks.nets import UNet
+from monai.networks.nets import SegResNet, UNet
 from torch import nn
 
-from monai_sscm.networks import FeatureDiscriminator, FeatureDropout, FeatureTap
+from monai_sscm.networks import FeatureDropout, FeatureTap
 
 
 def make_unet(spatial_dims: int) -> nn.Module:
@@ -92,19 +92,6 @@ def test_layers_that_cannot_be_tapped(layer, message):
 
 
 @pytest.mark.parametrize("spatial_dims", [2, 3])
-@pytest.mark.parametrize("size", [2, 5, 16])
-def test_discriminator_takes_any_size(spatial_dims, size):
-    discriminator = FeatureDiscriminator(spatial_dims, in_channels=6)
-    x = torch.rand(3, 6, *(size,) * spatial_dims)
-    logits = discriminator(x)
-    assert logits.shape[:2] == (3, 1) and logits.ndim == spatial_dims + 2
-    # what is said of an image does not depend on the others
-    torch.testing.assert_close(discriminator(x[1:2]), logits[1:2])
-    with pytest.raises(ValueError, match="in_channels=4"):
-        discriminator(x[:, :4])
-
-
-@pytest.mark.parametrize("spatial_dims", [2, 3])
 def test_channels_are_dropped_in_the_rows_alone(spatial_dims):
     """Of a skip connection the encoder's half; the share that is dropped, and the scale of what is left."""
     network = make_unet(spatial_dims)
@@ -138,4 +125,38 @@ def test_dropout_refuses_what_it_cannot_do():
     with pytest.raises(ValueError, match="prob"):
         FeatureDropout(["model.1"], prob=1.0)
     with pytest.raises(ValueError, match="has no layer 'decoder'"), FeatureDropout(["decoder"])(make_unet(2), slice(1)):
+        pass
+
+
+@pytest.mark.parametrize("spatial_dims", [2, 3])
+def test_the_encoder_goes_on_with_features_as_they_were(spatial_dims):
+    """Each layer is fed by the one before; the decoder alone sees them perturbed."""
+    torch.manual_seed(0)
+    network = SegResNet(spatial_dims, init_filters=8, in_channels=1, blocks_down=(1, 1, 1), blocks_up=(1, 1)).eval()
+    image = torch.rand(4, 1, *(16,) * spatial_dims)
+    inputs: dict[str, list[torch.Tensor]] = {"down_layers.1": [], "down_layers.2": [], "up_samples.0": []}
+    with torch.no_grad():
+        for passed in range(2):
+            # the second pass is perturbed
+            with FeatureDropout(prob=0.5)(network, slice(2, 4) if passed else slice(0, 0)):
+                hooks = [
+                    network.get_submodule(name).register_forward_pre_hook(lambda m, args, x=x: x.append(args[0]))
+                    for name, x in inputs.items()
+                ]
+                network(image)
+                for hook in hooks:
+                    hook.remove()
+    for name in ("down_layers.1", "down_layers.2"):
+        assert torch.equal(*inputs[name])
+    whole, perturbed = inputs["up_samples.0"]
+    assert torch.equal(whole[:2], perturbed[:2]) and not torch.allclose(whole[2:], perturbed[2:])
+
+
+def test_layers_are_found_once():
+    perturb, network = FeatureDropout(), make_unet(2)
+    assert perturb.layers is None
+    with perturb(network, slice(1)):
+        pass
+    assert perturb.layers == ("model.1", "model.1.submodule.1", "model.1.submodule.1.submodule")
+    with pytest.raises(ValueError, match="name the layers"), FeatureDropout()(nn.Conv2d(1, 1, 1), slice(1)):
         pass

@@ -26,9 +26,10 @@ import pytest
 import SimpleITK as sitk
 import torch
 
-from monai_sscm.__main__ import main
-from monai_sscm.data import chest_phantom, write_chest_phantoms, write_vessel_phantoms
-from monai_sscm.study import METHODS, Method, Study, mean_iou, read_methods, study
+from monai_sscm.bundle import copy_bundle
+from monai_sscm.datasets import chest_phantom, write_chest_phantoms, write_vessel_phantoms
+from monai_sscm.study import Study, mean_iou, study
+from monai_sscm.study.runs import _patients
 
 SMALL = {"zoom": 1.0, "patch_size": "[32,32]", "max_epochs": 1, "epoch_length": 4, "val_interval": 1}
 
@@ -44,7 +45,7 @@ def phantoms(tmp_path_factory) -> Path:
 def done(phantoms, tmp_path_factory) -> Path:
     """A study of two methods, of which a third fails, by the command line."""
     root = tmp_path_factory.mktemp("study")
-    (root / "more.yaml").write_text("broken: {configs: [supervised], values: {learning_rate: none}}\n")
+    (root / "more.yaml").write_text("broken: {values: {method: supervised, learning_rate: none}}\n")
     command = [sys.executable, "-m", "monai_sscm", "study", "--dataset_dir", str(phantoms), "--output_dir", str(root)]
     command += ["--methods", "broken", "supervised", "supmix_sufd", "full_supervision", "--seeds", "0", "--jobs", "2"]
     command += ["--methods_file", str(root / "more.yaml"), "--values", *(f"{k}={v}" for k, v in SMALL.items())]
@@ -59,15 +60,15 @@ def rows(root: Path) -> list[dict]:
     return [json.loads(line) for line in (root / "results.jsonl").read_text().splitlines()]
 
 
-def test_a_failed_training_is_told_and_the_others_go_on(done):
+def test_a_failed_training_is_reported_and_the_others_continue(done):
     assert [(r["method"], r["num_labeled"]) for r in sorted(rows(done), key=lambda r: r["method"])] == [
         ("full_supervision", 5),
         ("supervised", 2),
         ("supmix_sufd", 2),
     ]
-    told = (done / "stderr.txt").read_text()
-    assert told.strip().splitlines()[-1].startswith("Error: 1 of 4 trainings failed (broken_labeled2_seed0)")
-    assert "Traceback" not in told
+    errors = (done / "stderr.txt").read_text()
+    assert errors.strip().splitlines()[-1].startswith("Error: 1 of 4 trainings failed (broken_labeled2_seed0)")
+    assert "Traceback" not in errors
     output = (done / "stdout.txt").read_text()
     assert "4 of 4" in output and "min left" in output and "| SupMix + SUFD | 2 | 0 |" in output
     assert all((done / name).is_file() for name in ("summary.csv", "summary.md", "report.html"))
@@ -88,11 +89,11 @@ def test_a_result_has_all_that_tables_need(done):
     assert by_method["supervised"]["labeled"] == by_method["supmix_sufd"]["labeled"]
 
 
-def test_what_is_done_is_not_repeated_and_a_stopped_training_goes_on(done, phantoms, monkeypatch, tmp_path):
+def test_what_is_done_is_not_repeated_and_a_stopped_training_continues(done, phantoms, monkeypatch, tmp_path):
     before = (done / "results.jsonl").read_text()
     arguments = {"dataset_dir": phantoms, "output_dir": done, "seeds": [0], "values": SMALL}
     again = Study("chase_vessel_segmentation", methods=["supervised", "supmix_sufd"], **arguments)
-    monkeypatch.setattr(again, "_command", None)
+    monkeypatch.setattr(again, "_commands", None)
     assert again.run() == [] and (done / "results.jsonl").read_text() == before
     # a run whose line is not there yet, or half: its checkpoint is taken up, and its training is not repeated
     lines = sorted(before.splitlines(keepends=True), key=lambda line: json.loads(line)["method"] == "supervised")
@@ -107,8 +108,8 @@ def test_what_is_done_is_not_repeated_and_a_stopped_training_goes_on(done, phant
     assert old["curves"] == new["curves"]
 
 
-@pytest.mark.parametrize("told", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT], ids=lambda told: told.name)
-def test_told_to_stop_it_stops_the_trainings_and_goes_on_later(phantoms, tmp_path, told):
+@pytest.mark.parametrize("sent", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT], ids=lambda sent: sent.name)
+def test_a_signal_stops_the_trainings_which_continue_later(phantoms, tmp_path, sent):
     """By a signal to itself, or, as Ctrl-C in a terminal, to all that was started there."""
     values = {**SMALL, "max_epochs": 400}
     command = [
@@ -123,20 +124,21 @@ def test_told_to_stop_it_stops_the_trainings_and_goes_on_later(phantoms, tmp_pat
     ]
     command += ["--methods", "supervised", "--seeds", "0", "1", "--values", *(f"{k}={v}" for k, v in values.items())]
     folder = tmp_path / "runs" / "supervised_labeled2_seed0"
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, start_new_session=True)
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    process = subprocess.Popen(command, **pipes, text=True, start_new_session=True)
     deadline = time.monotonic() + 120
-    while not (folder / "last.pt").is_file() and time.monotonic() < deadline:
+    while not (folder / "states" / "last.pt").is_file() and time.monotonic() < deadline:
         time.sleep(0.1)
-    os.killpg(process.pid, told)
-    output, _ = process.communicate(timeout=60)
-    assert process.returncode in (128 + told, -told) and "failed" not in output
+    os.killpg(process.pid, sent)
+    output, errors = process.communicate(timeout=60)
+    assert process.returncode == 128 + sent and "failed" not in output and "Traceback" not in errors
     assert not (tmp_path / "results.jsonl").exists()
     # nothing writes there any more, the second training did not begin, and a checkpoint is there to go on from
-    written = (folder / "last.pt").stat().st_mtime
+    written = (folder / "states" / "last.pt").stat().st_mtime
     time.sleep(2)
-    assert (folder / "last.pt").stat().st_mtime == written
+    assert (folder / "states" / "last.pt").stat().st_mtime == written
     assert not (tmp_path / "runs" / "supervised_labeled2_seed1").exists()
-    assert 0 < torch.load(folder / "last.pt", weights_only=True)["trainer"]["iteration"] < 1600
+    assert 0 < torch.load(folder / "states" / "last.pt", weights_only=True)["trainer"]["iteration"] < 1600
 
 
 def test_other_settings_are_refused_in_the_same_folder(done, phantoms):
@@ -148,7 +150,7 @@ def test_other_settings_are_refused_in_the_same_folder(done, phantoms):
         Study("covid19_ct_segmentation", phantoms, done, ["supervised"], values=SMALL)
 
 
-def test_what_cannot_be_is_told_before_any_training(phantoms, tmp_path):
+def test_wrong_arguments_are_refused_before_any_training(phantoms, tmp_path):
     def refused(message: str, **arguments) -> None:
         with pytest.raises(ValueError, match=message):
             study(**{"dataset_dir": phantoms, "output_dir": tmp_path / "out", "methods": ["supervised"], **arguments})
@@ -156,7 +158,12 @@ def test_what_cannot_be_is_told_before_any_training(phantoms, tmp_path):
 
     refused("There is no method 'supermix': choose among supervised", methods=["supermix"])
     refused("There is no method 'supermix' to compare with", reference="supermix")
+    more = tmp_path / "more.yaml"
+    more.write_text("mine: {values: {paste_prob: 0.5}}")
+    missing = "configs/train.yaml' has no method 'mine': add it under `methods`"
+    refused(missing, methods=["mine"], methods_file=more)
     refused("6 labelled images are asked for, there are 5", num_labeled=[2, 6])
+    refused("There is no bundle 'mine': choose one of .*, or the folder of a bundle", bundle="mine")
     refused("Without `dataset_dir`", dataset_dir=None, bundle="covid19_ct_segmentation")
     own = tmp_path / "own"
     write_vessel_phantoms(own, num_train=4, num_val=1, num_test=0, size=32)
@@ -168,9 +175,9 @@ def test_lists_are_those_of_the_values(phantoms, tmp_path):
     data = tmp_path / "data"
     write_chest_phantoms(data, num_train=4, num_val=1, num_test=1, size=64, num_slices=4)
     planned = Study("covid19_ct_segmentation", data, tmp_path / "out", ["supmix"], values={"group_pattern": "(.+)"})
-    assert planned.group_pattern == "(.+)"
-    assert [len(planned._datalist((), {"num_labeled": n})["unlabeled"]) for n in (2, 3)] == [2, 1]
-    assert len(planned._datalist(("supervised",), {})["labeled"]) == 4
+    assert planned.values["group_pattern"] == "(.+)"
+    assert [len(planned._datalist({"num_labeled": n})["unlabeled"]) for n in (2, 3)] == [2, 1]
+    assert len(planned._datalist({"method": "supervised"})["labeled"]) == 4
     # a patient's photographs stay on one side
     images = tmp_path / "eyes" / "images"
     write_vessel_phantoms(tmp_path / "eyes", num_train=10, num_val=0, num_test=0, size=32)
@@ -181,17 +188,25 @@ def test_lists_are_those_of_the_values(phantoms, tmp_path):
     eyes = Study(
         "chase_vessel_segmentation", tmp_path / "eyes", tmp_path / "out", ["supmix"], part="val", group_pattern="(p.)_"
     )
-    assert [Path(item["image"]).name[3] for item in eyes._datalist((), {})["val"]] == ["L", "R"]
-    assert eyes._patients([{"image": "p1_L.png"}, {"image": "p1_R.png"}]) == {"p1_L": "p1", "p1_R": "p1"}
-    # the numbers of one's own slices are not those of the released ones, which are kept together
-    assert planned._patients([{"image": "8.png"}, {"image": "29.png"}]) == {"8": "8", "29": "29"}
+    assert [Path(item["image"]).name[3] for item in eyes._datalist({})["val"]] == ["L", "R"]
+    assert eyes.values == {"group_pattern": "(p.)_"}
+
+
+def test_patients_are_those_of_the_lists():
+    lists = [{"image": "a/p1_L.png", "group": "p1"}, {"image": "a/p1_R.png", "group": "p1"}]
+    assert _patients(lists) == {"p1_L": "p1", "p1_R": "p1"}
+    assert _patients([{"image": "s.nii.gz", "slice": n, "group": "s"} for n in (3, 4)]) == {"s_3": "s", "s_4": "s"}
+    assert _patients([{"image": "8.png"}, {"image": "29.png"}]) == {"8": "8", "29": "29"}
 
 
 def test_slices_of_a_scan_are_one_patient(tmp_path):
+    """With a copied bundle, which is given by its folder."""
+    bundle = Path(copy_bundle("covid19_ct_segmentation", tmp_path / "mine"))
     data = tmp_path / "data"
     write_chest_phantoms(data, num_train=4, num_val=1, num_test=2, size=64, num_slices=4)
     values = {"size": "[48,48]", "patch_size": "[32,32]", "max_epochs": 1, "epoch_length": 2, "val_interval": 1}
-    found = study("covid19_ct_segmentation", data, tmp_path / "out", ["supmix"], [2], [0], values=values)
+    found = study(bundle, data, tmp_path / "out", ["supmix"], [2], [0], values=values)
+    assert found[0]["settings"]["bundle"] == str(bundle)
     assert len(found) == 1 and len(found[0]["images"]) == len(set(found[0]["patients"].values())) == 2
 
 
@@ -211,31 +226,3 @@ def test_slices_of_a_stack_are_scored_one_by_one(tmp_path):
     for number in (5, 6, 7):
         truth = np.array(images[f"tr_im_{number}"]).sum(axis=1)
         assert truth.tolist() == np.bincount(slices[number][1].ravel().astype(int), minlength=3).tolist()
-
-
-def test_methods_are_read_from_a_file(tmp_path):
-    path = tmp_path / "methods.yaml"
-    path.write_text("half: {title: SupMix on a half, configs: [supmix], values: {paste_prob: 0.5}}\nplain:\n")
-    found = read_methods(path)
-    assert found["half"].configs == ("supmix",) and found["half"].values == {"paste_prob": 0.5}
-    assert found["plain"].title == "plain" and found["plain"].configs == ()
-    path.write_text("half: {config: supmix}")
-    with pytest.raises(ValueError, match=r"half in .* has \['config'\]: a method has title, configs and values"):
-        read_methods(path)
-    for entry in ("configs: supmix", "values: [1]"):
-        path.write_text(f"half: {{{entry}}}")
-        with pytest.raises(ValueError, match="`configs` must be a list of names, `values` a mapping"):
-            read_methods(path)
-    path.write_text("half: {configs: , values: }")
-    assert read_methods(path)["half"] == Method("half")
-    path.write_text("- half")
-    with pytest.raises(ValueError, match="must have a mapping"):
-        read_methods(path)
-    with pytest.raises(SystemExit):
-        main(["study", "--values", "max_epochs"])
-
-
-def test_every_method_is_a_file_of_each_bundle():
-    root = Path(__file__).parents[2] / "bundles"
-    for bundle in root.glob("*_segmentation"):
-        assert all((bundle / "configs" / f"{name}.yaml").is_file() for m in METHODS.values() for name in m.configs)

@@ -17,7 +17,7 @@ import torch
 from monai.data import MetaTensor
 from monai.transforms import CropForegroundd
 
-from monai_sscm.data import chest_phantom
+from monai_sscm.datasets import chest_phantom
 from monai_sscm.transforms import (
     EXPORT_WINDOW,
     TakeSlice,

@@ -18,7 +18,12 @@ import pytest
 import torch
 from monai.data import MetaTensor
 
-from monai_sscm.transforms import ImageToInput, ImageToInputD, ImageToInputd, ImageToInputDict
+from monai_sscm.transforms import (
+    EnsureImageChannels,
+    EnsureImageChannelsD,
+    EnsureImageChannelsd,
+    EnsureImageChannelsDict,
+)
 
 
 @pytest.mark.parametrize("container", [np.asarray, torch.as_tensor, MetaTensor])
@@ -27,7 +32,7 @@ from monai_sscm.transforms import ImageToInput, ImageToInputD, ImageToInputd, Im
 )
 def test_a_grey_image_is_repeated_and_a_single_slice_is_flat(container, shape, dims):
     values = torch.arange(float(np.prod(shape))).to(torch.int16).view(shape)
-    out = ImageToInput(3, dims)(container(values))
+    out = EnsureImageChannels(3, dims)(container(values))
     assert isinstance(out, type(container(values))) and out.shape == (3, *shape[1 : dims + 1])
     assert np.asarray(out).dtype == np.float32
     for channel in np.asarray(out):
@@ -36,8 +41,8 @@ def test_a_grey_image_is_repeated_and_a_single_slice_is_flat(container, shape, d
 
 def test_colours_stay_and_a_volume_of_one_slice_is_a_volume():
     image = torch.rand(3, 4, 5)
-    assert torch.equal(ImageToInput(3, 2)(image), image)
-    assert ImageToInput(1, 3)(torch.rand(1, 4, 5, 1)).shape == (1, 4, 5, 1)
+    assert torch.equal(EnsureImageChannels(3, 2)(image), image)
+    assert EnsureImageChannels(1, 3)(torch.rand(1, 4, 5, 1)).shape == (1, 4, 5, 1)
 
 
 @pytest.mark.parametrize(
@@ -53,14 +58,14 @@ def test_colours_stay_and_a_volume_of_one_slice_is_a_volume():
 def test_all_else_is_refused_by_its_file_s_name(shape, value, message):
     image = MetaTensor(torch.full(shape, value), meta={"filename_or_obj": "a.png"})
     with pytest.raises(ValueError, match=message):
-        ImageToInput(1, 2)(image)
+        EnsureImageChannels(1, 2)(image)
 
 
 def test_dictionary():
     data = {"image": torch.rand(1, 4, 5), "other": 1}
-    out = ImageToInputd("image", 3, 2)(data)
+    out = EnsureImageChannelsd("image", 3, 2)(data)
     assert out["image"].shape == (3, 4, 5) and out["other"] == 1 and data["image"].shape == (1, 4, 5)
-    assert ImageToInputd("mask", 3, 2, allow_missing_keys=True)(data) == data
+    assert EnsureImageChannelsd("mask", 3, 2, allow_missing_keys=True)(data) == data
     with pytest.raises(KeyError):
-        ImageToInputd("mask", 3, 2)(data)
-    assert ImageToInputD is ImageToInputDict is ImageToInputd
+        EnsureImageChannelsd("mask", 3, 2)(data)
+    assert EnsureImageChannelsD is EnsureImageChannelsDict is EnsureImageChannelsd

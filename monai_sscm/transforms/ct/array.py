@@ -9,7 +9,7 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""Chest CT as it comes — volumes in Hounsfield units, slices as 8-bit pictures — to Hounsfield units of the lungs."""
+"""Chest CT, as volumes in Hounsfield units or as 8-bit slices, to Hounsfield units of the lungs."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ from ..label.array import file_of
 
 __all__ = ["EXPORT_WINDOW", "LUNG_WINDOW", "TakeSlice", "ToHounsfield", "export_window", "in_lung_box", "lung_box"]
 
-#: Hounsfield units that become 0 and 1 for the network
+#: Hounsfield units that become 0 and 1 for the network.
 LUNG_WINDOW = (-1000.0, 200.0)
-#: Hounsfield units that 0 and 255 stand for in 8-bit pictures of which nothing else is known
+#: Hounsfield units of 0 and 255 in 8-bit pictures of an unknown window.
 EXPORT_WINDOW = (-1120.0, 210.0)
 
-# what the medians of the darker and of the brighter half of a chest slice show: aerated lung, and soft tissue with fat
+# Hounsfield units of aerated lung, and of soft tissue with fat
 _LUNG, _SOFT_TISSUE = -850.0, 0.0
-# between air and tissue
+# Hounsfield units between air and tissue
 _AIR = -500.0
 # neighbours of a voxel within its axial slice
 _IN_PLANE = np.zeros((3, 3, 3), dtype=bool)
@@ -43,11 +43,11 @@ _IN_PLANE[:, 1, 1] = _IN_PLANE[1, :, 1] = True
 
 class ToHounsfield(Transform):
     """
-    Bring chest CT to Hounsfield units, whether it is in them or is an 8-bit export.
+    Convert CT to Hounsfield units. CT that is in Hounsfield units stays as it is.
 
-    An image that has values below -100 is in Hounsfield units, since air is near -1000, and stays as it is. One of
-    whole numbers from 0 to 255, some above 20, is an export, whose 0 and 255 stand for the Hounsfield units in
-    ``export_window``. Everything else is refused: a mask, say, or intensities that were normalized.
+    An image with values below -100 is in Hounsfield units, since air is near -1000. An image of whole numbers from 0
+    to 255, some above 20, is an 8-bit export, whose 0 and 255 stand for the Hounsfield units in ``export_window``.
+    Everything else is refused, such as masks and normalized intensities.
 
     Returns:
         image of the same shape and container type; exports as int16, others with their own data type.
@@ -77,8 +77,8 @@ class ToHounsfield(Transform):
         lowest, highest = float(x.amin()), float(x.amax())
         if lowest < -100:
             return image
-        whole = not x.is_floating_point() or bool((x == x.round()).all())
-        if lowest < 0 or not 20 < highest <= 255 or not whole:
+        integral = not x.is_floating_point() or bool((x == x.round()).all())
+        if lowest < 0 or not 20 < highest <= 255 or not integral:
             raise ValueError(
                 f"The image {file_of(image)!r} has values from {lowest:g} to {highest:g}, which are neither "
                 "Hounsfield units, where air is near -1000, nor an 8-bit export: apply the scan's rescale slope and "
@@ -94,9 +94,9 @@ class ToHounsfield(Transform):
 
 class TakeSlice(Transform):
     """
-    One slice of a stack, as a stack of one.
+    Take one slice of a stack, as a stack of one.
 
-    The metadata of a MetaTensor follows: its affine matrix says where the slice lies, ``meta["slice"]`` which it is.
+    The metadata of a MetaTensor follows: the affine matrix is that of the slice, and ``meta["slice"]`` is its index.
 
     Example:
         >>> import torch
@@ -107,7 +107,7 @@ class TakeSlice(Transform):
 
     backend = [TransformBackends.TORCH, TransformBackends.NUMPY]
 
-    def __call__(self, image: NdarrayOrTensor, index: int) -> NdarrayOrTensor:
+    def __call__(self, image: NdarrayOrTensor, index: int) -> NdarrayOrTensor:  # type: ignore[override]
         """
         Args:
             image: ``(C, X, Y, Z)``.
@@ -121,7 +121,7 @@ class TakeSlice(Transform):
                 f"{file_of(image)!r} has {image.shape[-1]} slices, there is no slice {index} (from 0) in it."
             )
         piece = image[..., index : index + 1]
-        # not a view, with which the whole stack would be kept, and copied, wherever the slice goes
+        # no view: it would keep the whole stack in memory, and copy it wherever the slice goes
         piece = piece.clone() if isinstance(piece, torch.Tensor) else piece.copy()
         if isinstance(piece, MetaTensor):
             piece.affine[:-1, -1] += index * piece.affine[:-1, -2]
@@ -131,14 +131,14 @@ class TakeSlice(Transform):
 
 def export_window(images: Sequence[np.ndarray]) -> tuple[float, float]:
     """
-    Find the Hounsfield units that 0 and 255 stand for in 8-bit slices of one source, such as the slices of a volume.
+    Estimate the Hounsfield units of 0 and 255 in 8-bit chest slices of one source, such as the slices of a volume.
 
-    Chest slices have two kinds of pixels, lung and the rest, which Otsu's threshold of the common histogram tells
-    apart. The median of the darker ones is taken for aerated lung, -850 HU, and that of the brighter ones for soft
-    tissue with fat, 0 HU; the window is the line through both.
+    Otsu's threshold of the common histogram separates lung from the rest. The median of the darker pixels is taken for
+    aerated lung, -850 HU, and that of the brighter ones for soft tissue with fat, 0 HU; the window is the line through
+    both.
 
     Args:
-        images: 8-bit slices, cropped to the lungs; a few, evenly spaced in the volume, will do.
+        images: 8-bit slices, cropped to the lungs; a few, evenly spaced in the volume, suffice.
 
     Returns:
         ``(low, high)``; :py:data:`EXPORT_WINDOW` where the two kinds are less than 20 grey levels apart.
@@ -172,18 +172,18 @@ def export_window(images: Sequence[np.ndarray]) -> tuple[float, float]:
 
 def lung_box(scan: np.ndarray, margin: float = 0.02) -> tuple[slice, slice, slice]:
     """
-    Find the box around the lungs of a scan, to show the network what slices cropped to the lungs show.
+    Find the box around the lungs of a scan.
 
-    Lungs are air, below -500 HU, that does not reach the border of its axial slice. Of what is connected in space, the
-    largest piece counts, and others of a tenth of its size or more, which leaves out gas in the bowel. A scan of which
-    less than half of the border is air was cropped already, and is left whole: its lungs may well reach the border.
+    Lungs are air, below -500 HU, that does not reach the border of its axial slice. The largest connected piece counts,
+    and others of at least a tenth of its size, which leaves out gas in the bowel. A scan whose border is less than half
+    air was cropped before and is left whole: its lungs may reach the border.
 
     Args:
         scan: Hounsfield units ``(X, Y, Z)``, axial slices along the last axis.
-        margin: what is added on every side within a slice, as a share of the slice's size.
+        margin: share of the slice's size that is added on every side within a slice.
 
     Returns:
-        a slice for every axis; the whole scan where there are no lungs.
+        a slice for every axis; the whole scan if there are no lungs.
 
     Example:
         >>> import numpy as np
@@ -194,12 +194,13 @@ def lung_box(scan: np.ndarray, margin: float = 0.02) -> tuple[slice, slice, slic
         >>> lung_box(scan)
         (slice(18, 82, None), slice(28, 72, None), slice(2, 6, None))
     """
-    whole = tuple(slice(0, n) for n in scan.shape)
-    step = max(1, min(scan.shape[:2]) // 128)  # lungs are large: a coarse grid will do
+    length_x, length_y, length_z = scan.shape
+    whole = (slice(0, length_x), slice(0, length_y), slice(0, length_z))
+    step = max(1, min(scan.shape[:2]) // 128)  # lungs are large: a coarse grid suffices
     air = scan[::step, ::step] < _AIR
     borders = (air[0], air[-1], air[:, 0], air[:, -1])
     if np.concatenate([border.ravel() for border in borders]).mean() < 0.5:
-        return whole  # type: ignore[return-value]
+        return whole
     pieces, count = ndimage.label(air, structure=_IN_PLANE)
     outside = np.zeros(count + 1, dtype=bool)
     for border in (pieces[0], pieces[-1], pieces[:, 0], pieces[:, -1]):
@@ -210,19 +211,19 @@ def lung_box(scan: np.ndarray, margin: float = 0.02) -> tuple[slice, slice, slic
     sizes[0] = 0
     # less than a thousandth of the scan is no lung
     if sizes.max() < 0.001 * pieces.size:
-        return whole  # type: ignore[return-value]
+        return whole
     lungs = (sizes >= sizes.max() / 10)[pieces]
     box = []
     for axis, size in enumerate(scan.shape):
-        there = np.flatnonzero(lungs.any(axis=tuple(a for a in range(3) if a != axis)))
-        grid, more = (step, round(margin * size)) if axis < 2 else (1, 0)
-        box.append(slice(max(0, int(there[0]) * grid - more), min(size, (int(there[-1]) + 1) * grid + more)))
+        occupied = np.flatnonzero(lungs.any(axis=tuple(a for a in range(3) if a != axis)))
+        grid, border = (step, round(margin * size)) if axis < 2 else (1, 0)
+        box.append(slice(max(0, int(occupied[0]) * grid - border), min(size, (int(occupied[-1]) + 1) * grid + border)))
     return tuple(box)  # type: ignore[return-value]
 
 
 def in_lung_box(image: NdarrayOrTensor) -> NdarrayOrTensor:
     """
-    Which voxels lie in :py:func:`lung_box`, for MONAI's ``CropForegroundd(select_fn=in_lung_box)``.
+    Mark the voxels inside :py:func:`lung_box`, for MONAI's ``CropForegroundd(select_fn=in_lung_box)``.
 
     Args:
         image: Hounsfield units ``(1, X, Y, Z)``.

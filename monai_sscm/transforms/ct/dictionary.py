@@ -41,9 +41,9 @@ class ToHounsfieldd(MapTransform):
 
     Args:
         keys: slices or volumes.
-        export_window_key: key of the Hounsfield units that 0 and 255 stand for in exports, which is taken out of the
-            data; where the data has none, the array version's default.
-        allow_missing_keys: whether to pass over keys that are not there.
+        export_window_key: key of the Hounsfield units of 0 and 255 in exports, which is removed from the data. Without
+            it the array version's default applies.
+        allow_missing_keys: whether to skip keys that are missing.
 
     Example:
         >>> import torch
@@ -75,13 +75,13 @@ class ToHounsfieldd(MapTransform):
 
 class TakeSliced(MapTransform):
     """
-    Dictionary-based version of :py:class:`monai_sscm.transforms.TakeSlice`: where the data names a slice, keeps that
-    slice of every key; where it does not, keeps all.
+    Dictionary-based version of :py:class:`monai_sscm.transforms.TakeSlice`. Data without the slice's index stays as it
+    is.
 
     Args:
         keys: stacks of slices.
-        slice_key: key of the slice's index, which is taken out of the data.
-        allow_missing_keys: whether to pass over keys that are not there, as for unlabelled images.
+        slice_key: key of the slice's index, which is removed from the data.
+        allow_missing_keys: whether to skip keys that are missing, as for unlabelled images.
 
     Example:
         >>> import torch

@@ -20,10 +20,10 @@ from monai.utils import TransformBackends, convert_to_dst_type, convert_to_tenso
 
 from ..label.array import file_of
 
-__all__ = ["ImageToInput"]
+__all__ = ["EnsureImageChannels"]
 
 
-class ImageToInput(Transform):
+class EnsureImageChannels(Transform):
     """
     Give an image the channels and dimensions that the network takes, and check it.
 
@@ -43,8 +43,8 @@ class ImageToInput(Transform):
 
     Example:
         >>> import torch
-        >>> from monai_sscm.transforms import ImageToInput
-        >>> ImageToInput(num_channels=3, spatial_dims=2)(torch.rand(1, 20, 30)).shape
+        >>> from monai_sscm.transforms import EnsureImageChannels
+        >>> EnsureImageChannels(num_channels=3, spatial_dims=2)(torch.rand(1, 20, 30)).shape
         torch.Size([3, 20, 30])
     """
 

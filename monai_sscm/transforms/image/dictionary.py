@@ -23,14 +23,14 @@ from monai.config import KeysCollection
 from monai.config.type_definitions import NdarrayOrTensor
 from monai.transforms import MapTransform
 
-from .array import ImageToInput
+from .array import EnsureImageChannels
 
-__all__ = ["ImageToInputD", "ImageToInputDict", "ImageToInputd"]
+__all__ = ["EnsureImageChannelsD", "EnsureImageChannelsDict", "EnsureImageChannelsd"]
 
 
-class ImageToInputd(MapTransform):
+class EnsureImageChannelsd(MapTransform):
     """
-    Dictionary-based version of :py:class:`monai_sscm.transforms.ImageToInput`.
+    Dictionary-based version of :py:class:`monai_sscm.transforms.EnsureImageChannels`.
 
     Args:
         keys: images to convert.
@@ -39,18 +39,18 @@ class ImageToInputd(MapTransform):
 
     Example:
         >>> import torch
-        >>> from monai_sscm.transforms import ImageToInputd
-        >>> ImageToInputd("image", num_channels=3, spatial_dims=2)({"image": torch.rand(1, 8, 8)})["image"].shape
+        >>> from monai_sscm.transforms import EnsureImageChannelsd
+        >>> EnsureImageChannelsd("image", num_channels=3, spatial_dims=2)({"image": torch.rand(1, 8, 8)})["image"].shape
         torch.Size([3, 8, 8])
     """
 
-    backend = ImageToInput.backend
+    backend = EnsureImageChannels.backend
 
     def __init__(
         self, keys: KeysCollection, num_channels: int, spatial_dims: int, allow_missing_keys: bool = False
     ) -> None:
         super().__init__(keys, allow_missing_keys)
-        self.to_input = ImageToInput(num_channels, spatial_dims)
+        self.ensure_channels = EnsureImageChannels(num_channels, spatial_dims)
 
     def __call__(self, data: Mapping[Hashable, NdarrayOrTensor]) -> dict[Hashable, NdarrayOrTensor]:
         """
@@ -59,8 +59,8 @@ class ImageToInputd(MapTransform):
         """
         d = dict(data)
         for key in self.key_iterator(d):
-            d[key] = self.to_input(d[key])
+            d[key] = self.ensure_channels(d[key])
         return d
 
 
-ImageToInputD = ImageToInputDict = ImageToInputd
+EnsureImageChannelsD = EnsureImageChannelsDict = EnsureImageChannelsd

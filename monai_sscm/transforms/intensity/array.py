@@ -17,14 +17,13 @@ from collections.abc import Callable
 
 import numpy as np
 import torch
-from monai.config.type_definitions import NdarrayOrTensor
-from monai.transforms.transform import RandomizableTransform
-from monai.utils import TransformBackends, convert_to_dst_type, convert_to_tensor
+
+from ..batch import RandBatchTransform
 
 __all__ = ["RandStrongIntensity"]
 
 
-class RandStrongIntensity(RandomizableTransform):
+class RandStrongIntensity(RandBatchTransform):
     """
     Blur, gamma, contrast, brightness and noise, in this order, each with probability ``prob``, drawn for every sample.
 
@@ -40,7 +39,7 @@ class RandStrongIntensity(RandomizableTransform):
 
     Args:
         spatial_dims: number of spatial dimensions of the data, 2 or 3.
-        prob: probability of each of the five for a sample; what lies outside [0, 1] is brought to it.
+        prob: probability of each of the five for a sample.
         brightness: largest shift, in standard deviations of the sample; 0 turns it off, as with all that follow.
         contrast: largest change of contrast, as a share, below 1.
         gamma: largest exponent, at least 1; exponents are drawn from [1 / gamma, gamma].
@@ -58,8 +57,6 @@ class RandStrongIntensity(RandomizableTransform):
         torch.Size([4, 3, 64, 64])
     """
 
-    backend = [TransformBackends.TORCH]
-
     def __init__(
         self,
         spatial_dims: int,
@@ -70,57 +67,21 @@ class RandStrongIntensity(RandomizableTransform):
         noise: float = 0.2,
         blur: float = 0.7,
     ) -> None:
-        super().__init__(prob)
-        if spatial_dims not in (2, 3):
-            raise ValueError(f"`spatial_dims` must be 2 or 3, got {spatial_dims!r}.")
+        # five decisions, five strengths, the seed of the noise
+        super().__init__(spatial_dims, prob, num_draws=11)
         if min(brightness, contrast, noise, blur) < 0 or contrast >= 1 or (gamma != 0 and gamma < 1):
             raise ValueError(
                 "`brightness`, `noise` and `blur` must not be negative, `contrast` must lie in [0, 1) and `gamma` must "
                 f"be 0 or at least 1, got {brightness=}, {contrast=}, {gamma=}, {noise=}, {blur=}."
             )
-        self.spatial_dims = spatial_dims
         self.brightness = brightness
         self.contrast = contrast
         self.gamma = gamma or 1.0
         self.noise = noise
         self.blur = blur
-        self._draws = np.empty((0, 11))
 
-    def randomize(self, data: int) -> None:
-        """
-        Draw the random numbers of a batch.
-
-        Args:
-            data: number of samples in the batch.
-        """
-        # five decisions, five strengths, the seed of the noise; all drawn, so a batch equals its samples in a row
-        self._draws = self.R.random_sample((data, 11))
-
-    def __call__(self, img: NdarrayOrTensor, randomize: bool = True) -> NdarrayOrTensor:
-        """
-        Args:
-            img: a sample ``(C, *spatial)`` or a batch ``(B, C, *spatial)`` of floating point intensities; integers are
-                converted to float32.
-            randomize: whether to draw new random numbers, or to use those of the last call.
-        """
-        x: torch.Tensor = convert_to_tensor(img, track_meta=False)
-        batched = x.ndim == self.spatial_dims + 2
-        if not batched and x.ndim != self.spatial_dims + 1:
-            raise ValueError(
-                f"{self.__class__.__name__}(spatial_dims={self.spatial_dims}) takes channel-first samples with "
-                f"{self.spatial_dims + 1} dimensions or batches with {self.spatial_dims + 2}, got {tuple(x.shape)}."
-            )
-        x = x if batched else x[None]
-        # a copy: the steps below write into it
-        x = x.clone() if x.is_floating_point() else x.float()
-        if randomize:
-            self.randomize(len(x))
-        if len(self._draws) != len(x):
-            raise ValueError(
-                f"Random numbers were drawn for {len(self._draws)} samples, there are {len(x)}: call with "
-                "`randomize=True`, or call `randomize(batch_size)` first."
-            )
-
+    def _transform(self, x: torch.Tensor) -> torch.Tensor:
+        x = x.clone()  # the steps below write into it
         steps: tuple[tuple[float, Callable[[torch.Tensor, np.ndarray], torch.Tensor]], ...] = (
             (self.blur, self._blur),
             (self.gamma - 1, self._gamma),
@@ -134,9 +95,7 @@ class RandStrongIntensity(RandomizableTransform):
                 continue
             index = torch.as_tensor(chosen).to(x.device, non_blocking=True)
             x.index_copy_(0, index, step(x.index_select(0, index), self._draws[chosen][:, [5 + i, 10]]))
-
-        out: NdarrayOrTensor = convert_to_dst_type(x if batched else x[0], dst=img, dtype=x.dtype)[0]
-        return out
+        return x
 
     def _blur(self, x: torch.Tensor, draws: np.ndarray) -> torch.Tensor:
         sigma = np.maximum(self.blur * draws[:, 0], 1e-3)

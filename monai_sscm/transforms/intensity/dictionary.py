@@ -17,19 +17,15 @@ Class names end with 'd' to denote dictionary-based transforms.
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping
-
-import numpy as np
 from monai.config import KeysCollection
-from monai.config.type_definitions import NdarrayOrTensor
-from monai.transforms.transform import MapTransform, RandomizableTransform
 
+from ..batch import RandBatchTransformd
 from .array import RandStrongIntensity
 
 __all__ = ["RandStrongIntensityD", "RandStrongIntensityDict", "RandStrongIntensityd"]
 
 
-class RandStrongIntensityd(MapTransform, RandomizableTransform):
+class RandStrongIntensityd(RandBatchTransformd):
     """
     Dictionary-based version of :py:class:`monai_sscm.transforms.RandStrongIntensity`.
 
@@ -37,49 +33,23 @@ class RandStrongIntensityd(MapTransform, RandomizableTransform):
 
     Args:
         keys: images to augment, samples or batches.
-        spatial_dims, prob, brightness, contrast, gamma, noise, blur: see the array version.
+        spatial_dims: see the array version.
         allow_missing_keys: whether to pass over keys that are not there.
+        strengths: ``prob``, ``brightness``, ``contrast``, ``gamma``, ``noise`` and ``blur``, see the array version.
 
     Example:
         >>> import torch
         >>> from monai_sscm.transforms import RandStrongIntensityd
-        >>> augment = RandStrongIntensityd("mixed_image", spatial_dims=3, blur=0)
-        >>> augment({"mixed_image": torch.rand(2, 1, 16, 16, 16)})["mixed_image"].shape
-        torch.Size([2, 1, 16, 16, 16])
+        >>> batch = {"mixed_image": torch.rand(2, 1, 16, 16, 16), "mixed_label": torch.zeros(2, 1, 16, 16, 16)}
+        >>> augmented = RandStrongIntensityd("mixed_image", spatial_dims=3, blur=0)(batch)
+        >>> augmented["mixed_label"] is batch["mixed_label"]
+        True
     """
 
-    backend = RandStrongIntensity.backend
-
     def __init__(
-        self,
-        keys: KeysCollection,
-        spatial_dims: int,
-        prob: float = 0.8,
-        brightness: float = 0.5,
-        contrast: float = 0.5,
-        gamma: float = 1.5,
-        noise: float = 0.2,
-        blur: float = 0.7,
-        allow_missing_keys: bool = False,
+        self, keys: KeysCollection, spatial_dims: int, allow_missing_keys: bool = False, **strengths: float
     ) -> None:
-        MapTransform.__init__(self, keys, allow_missing_keys)
-        RandomizableTransform.__init__(self, prob)
-        self.augment = RandStrongIntensity(spatial_dims, prob, brightness, contrast, gamma, noise, blur)
-
-    def set_random_state(
-        self, seed: int | None = None, state: np.random.RandomState | None = None
-    ) -> RandStrongIntensityd:
-        super().set_random_state(seed, state)
-        self.augment.set_random_state(seed, state)
-        return self
-
-    def __call__(self, data: Mapping[Hashable, NdarrayOrTensor]) -> dict[Hashable, NdarrayOrTensor]:
-        d = dict(data)
-        randomize = True
-        for key in self.key_iterator(d):
-            d[key] = self.augment(d[key], randomize=randomize)
-            randomize = False
-        return d
+        super().__init__(keys, RandStrongIntensity(spatial_dims, **strengths), allow_missing_keys)
 
 
 RandStrongIntensityD = RandStrongIntensityDict = RandStrongIntensityd

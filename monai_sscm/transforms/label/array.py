@@ -79,10 +79,10 @@ class MaskToIndex(Transform):
         wrong = values[(values < 0) | (values >= self.num_classes) | (values != values.round())]
         if len(wrong):
             hint = " Masks of 0 and 255 are read as two classes only." if 255 in wrong.tolist() else ""
-            found = [int(v) if float(v).is_integer() else v for v in wrong[:5].tolist()]
+            examples = [int(v) if float(v).is_integer() else v for v in wrong[:5].tolist()]
             raise ValueError(
-                f"{name} has the values {found}, but with num_classes={self.num_classes} every pixel must be a class "
-                f"index from 0 to {self.num_classes - 1}.{hint}"
+                f"{name} has the values {examples}, but with num_classes={self.num_classes} every pixel must be a "
+                f"class index from 0 to {self.num_classes - 1}.{hint}"
             )
         out: NdarrayOrTensor = convert_to_dst_type(x, dst=mask, dtype=self.dtype)[0]
         return out
@@ -123,7 +123,9 @@ class KeepClassShares(Transform):
         self.num_classes = num_classes
         self.smooth = smooth
 
-    def __call__(self, weight: NdarrayOrTensor, label: NdarrayOrTensor, reference: NdarrayOrTensor) -> NdarrayOrTensor:
+    def __call__(  # type: ignore[override]
+        self, weight: NdarrayOrTensor, label: NdarrayOrTensor, reference: NdarrayOrTensor
+    ) -> NdarrayOrTensor:
         """
         Args:
             weight: weight of every pixel, a sample or a batch.
@@ -133,17 +135,18 @@ class KeepClassShares(Transform):
         Raises:
             ValueError: when weight and label differ in shape, as with one-hot labels.
         """
-        plain, after, before = (convert_to_tensor(x, track_meta=False) for x in (weight, label, reference))
-        if plain.shape != after.shape:
+        factors, after, before = (convert_to_tensor(x, track_meta=False) for x in (weight, label, reference))
+        if factors.shape != after.shape:
             raise ValueError(
-                f"The label must be class indices of the weight's shape {tuple(plain.shape)}, got {tuple(after.shape)}."
+                f"The label must be class indices of the weight's shape {tuple(weight.shape)}, "
+                f"got {tuple(label.shape)}."
             )
         for index in range(self.num_classes):
             # no value is read back, so nothing waits for the device
-            here = after == index
-            ratio = ((before == index).float().mean() + self.smooth) / (here.float().mean() + self.smooth)
-            plain = torch.where(here, plain * ratio.nan_to_num(1.0), plain)
-        out: NdarrayOrTensor = convert_to_dst_type(plain, dst=weight)[0]
+            members = after == index
+            ratio = ((before == index).float().mean() + self.smooth) / (members.float().mean() + self.smooth)
+            factors = torch.where(members, factors * ratio.nan_to_num(1.0), factors)
+        out: NdarrayOrTensor = convert_to_dst_type(factors, dst=weight)[0]
         return out
 
 

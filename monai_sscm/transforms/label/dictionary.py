@@ -74,22 +74,23 @@ class MaskToIndexd(MapTransform):
     def __call__(self, data: Mapping[Hashable, NdarrayOrTensor]) -> dict[Hashable, NdarrayOrTensor]:
         d = dict(data)
         for key in self.key_iterator(d):
+            mask = d[key]
             image = None if self.image_key is None else d[self.image_key]
-            if image is not None and image.shape[1:] != d[key].shape[1:]:
+            if image is not None and image.shape[1:] != mask.shape[1:]:
                 raise ValueError(
-                    f"The mask {file_of(d[key])!r} has the size {tuple(d[key].shape[1:])}, its image "
+                    f"The mask {file_of(mask)!r} has the size {tuple(mask.shape[1:])}, its image "
                     f"{file_of(image)!r} has {tuple(image.shape[1:])}: they must be the same."
                 )
-            if isinstance(image, MetaTensor) and isinstance(d[key], MetaTensor):
-                apart = float((image.affine - d[key].affine).abs().max())
+            if isinstance(image, MetaTensor) and isinstance(mask, MetaTensor):
+                distance = float((image.affine - mask.affine).abs().max())
                 # headers are rounded, and by some tools to single precision
-                if apart > 0.01:
+                if distance > 0.01:
                     raise ValueError(
-                        f"The mask {file_of(d[key])!r} does not lie where its image {file_of(image)!r} does: their "
-                        f"affines differ by up to {apart:.3g} mm. Resample the mask onto the image, or save it with "
+                        f"The mask {file_of(mask)!r} does not lie where its image {file_of(image)!r} does: their "
+                        f"affines differ by up to {distance:.3g} mm. Resample the mask onto the image, or save it with "
                         "its header."
                     )
-            d[key] = self.to_index(d[key])
+            d[key] = self.to_index(mask)
         return d
 
 

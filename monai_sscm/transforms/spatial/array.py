@@ -57,7 +57,7 @@ class RandSymmetry(RandomizableTransform, InvertibleTransform):
         super().__init__(prob=1.0)
         if len(set(spatial_axes)) != 2 or min(spatial_axes) < 0:
             raise ValueError(f"`spatial_axes` must be two different axes, from 0, got {spatial_axes!r}.")
-        self.spatial_axes = tuple(spatial_axes)
+        self.spatial_axes = (spatial_axes[0], spatial_axes[1])
         self.turn = turn
         self._draw = (False, False, False)
 
@@ -77,15 +77,15 @@ class RandSymmetry(RandomizableTransform, InvertibleTransform):
             self.randomize()
         *flips, turn = self._draw
         image: torch.Tensor = convert_to_tensor(img, track_meta=get_track_meta())
-        flipped = [axis for axis, flip in zip(self.spatial_axes, flips, strict=True) if flip]
+        axes = [axis for axis, flip in zip(self.spatial_axes, flips, strict=True) if flip]
         first, second = (axis + 1 for axis in self.spatial_axes)
         turn = turn and self.turn and image.shape[first] == image.shape[second]
         if isinstance(image, MetaTensor):
             # a copy where nothing is moved, or the record would be the given image's, too
-            image = self._move(image, flipped, 1 if turn else 0) if flipped or turn else image.clone()
-            self.push_transform(image, extra_info={"flipped": flipped, "turn": turn})
+            image = self._move(image, axes, 1 if turn else 0) if axes or turn else image.clone()
+            self.push_transform(image, extra_info={"flipped": axes, "turn": turn})
             return image
-        image = image.flip([axis + 1 for axis in flipped]) if flipped else image
+        image = image.flip([axis + 1 for axis in axes]) if axes else image
         return image.rot90(1, (first, second)) if turn else image
 
     def inverse(self, data: MetaTensor) -> MetaTensor:
@@ -95,13 +95,14 @@ class RandSymmetry(RandomizableTransform, InvertibleTransform):
         Args:
             data: image that this transform gave.
         """
-        done = self.pop_transform(data)[TraceKeys.EXTRA_INFO]
-        turned_back = self._move(data, [], 3 if done["turn"] else 0)
-        return self._move(turned_back, done["flipped"], 0)
+        record = self.pop_transform(data)[TraceKeys.EXTRA_INFO]
+        turned_back = self._move(data, [], 3 if record["turn"] else 0)
+        return self._move(turned_back, record["flipped"], 0)
 
-    def _move(self, image: MetaTensor, flipped: list[int], turns: int) -> MetaTensor:
+    def _move(self, image: MetaTensor, axes: list[int], turns: int) -> MetaTensor:
         """Flip, then turn, without a record of either."""
-        for transform in ([Flip(flipped)] if flipped else []) + ([Rotate90(turns, self.spatial_axes)] if turns else []):
+        flips: list[Flip | Rotate90] = [Flip(axes)] if axes else []
+        for transform in flips + ([Rotate90(turns, self.spatial_axes)] if turns else []):
             transform.tracing = False
-            image = transform(image)
+            image = transform(image)  # type: ignore[assignment]
         return image

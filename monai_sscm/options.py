@@ -1,0 +1,344 @@
+# Copyright (c) monai_sscm contributors
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#     http://www.apache.org/licenses/LICENSE-2.0
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+
+"""The options of the bundles: what each may be, declared once, and checked before anything is made from them."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+
+from monai_sscm.command_line import command_line_words
+
+__all__ = ["OPTIONS", "Option", "Options"]
+
+
+class _Wrong(Exception):
+    """What an option must be, where it is something else."""
+
+
+@dataclass(frozen=True)
+class Option:
+    """
+    What an option may be.
+
+    Args:
+        read: turns a value, or its text from the command line, into one of the option's type.
+        null: whether it may be null.
+        kept: whether it is kept with the weights, and a resumed training must agree on it.
+    """
+
+    read: Callable[[Any], Any]
+    null: bool = False
+    kept: bool = False
+
+    def __call__(self, name: str, value: Any) -> Any:
+        """
+        The value in the option's type.
+
+        Args:
+            name: name of the option.
+            value: a value of its type, or text that stands for one.
+
+        Raises:
+            ValueError: when it is of another type or out of range.
+        """
+        if value is None or (isinstance(value, str) and value.strip().lower() in ("null", "none")):
+            if self.null:
+                return None
+            value = None
+        try:
+            if value is None:
+                self.read("")  # says what it must be
+                raise _Wrong("a value, not null")
+            return self.read(value)
+        except _Wrong as e:
+            or_null = ", or null" if self.null else ""
+            raise ValueError(f"`{name}` must be {e}{or_null}, got {value!r}.") from None
+
+
+def _number(kind: type, low: float, high: float = math.inf, above: bool = False, below: bool = False) -> Callable:
+    """Reads a number from ``low``, excluded if it must lie ``above``, to ``high``, excluded if ``below``."""
+    what = "a whole number" if kind is int else "a number"
+    if high < math.inf:
+        what += f" from {low:g}{' (excluded)' * above} to {high:g}{' (excluded)' * below}"
+    elif low > -math.inf:
+        what += f" above {low:g}" if above else f" of at least {low:g}"
+
+    def read(value: Any) -> Any:
+        try:
+            number = float(value)
+        except (TypeError, ValueError, OverflowError):
+            raise _Wrong(what) from None
+        inside = (number > low if above else number >= low) and (number < high if below else number <= high)
+        if isinstance(value, bool) or not math.isfinite(number) or not inside or kind(number) != number:
+            raise _Wrong(what)
+        return kind(number)
+
+    return read
+
+
+def _choice(*choices: str) -> Callable:
+    def read(value: Any) -> str:
+        if str(value) not in choices:
+            raise _Wrong(f"one of {', '.join(map(repr, choices))}")
+        return str(value)
+
+    return read
+
+
+def _boolean(value: Any) -> bool:
+    if isinstance(value, str) and value.strip().lower() in ("true", "false"):
+        return value.strip().lower() == "true"
+    if not isinstance(value, bool):
+        raise _Wrong("true or false")
+    return value
+
+
+def _text(value: Any) -> str:
+    # the command line makes a number of a name that looks like one
+    text = str(value)
+    if isinstance(value, bool) or not isinstance(value, (str, int, Path)) or not text.strip() or "\n" in text:
+        raise _Wrong("a text")
+    return text
+
+
+def _path(value: Any) -> str:
+    try:
+        return _text(value)
+    except _Wrong:
+        raise _Wrong("the path of a file or folder") from None
+
+
+def _pattern(value: Any) -> str:
+    what = 'a regular expression with the patient in parentheses, such as "(p[0-9]+)_"'
+    try:
+        if re.compile(_text(value)).groups < 1:
+            raise _Wrong(what)
+    except (re.error, _Wrong) as e:
+        raise _Wrong(what + (f" ({e})" if isinstance(e, re.error) else "")) from None
+    return str(value)
+
+
+def _items(value: Any) -> list[Any]:
+    """A sequence, or the text of one, as a list; one item alone as a list of it."""
+    if isinstance(value, str):
+        text = value.strip()
+        if text.startswith("["):
+            try:
+                value = yaml.safe_load(text)
+            except yaml.YAMLError:
+                value = None
+            if not isinstance(value, list):
+                raise _Wrong("")
+        else:
+            value = [text]
+    if isinstance(value, (int, float)):
+        value = [value]
+    if not isinstance(value, Sequence):
+        raise _Wrong("")
+    return list(value)
+
+
+def _list(what: str, read_item: Callable, shortest: int = 1, longest: int = 10_000, unique: bool = False) -> Callable:
+    def read(value: Any) -> list[Any]:
+        try:
+            items = [read_item(item) for item in _items(value)]
+        except _Wrong:
+            raise _Wrong(what) from None
+        if not shortest <= len(items) <= longest or (unique and len(set(items)) != len(items)):
+            raise _Wrong(what)
+        return items
+
+    return read
+
+
+def _paste_classes(value: Any) -> Any:
+    if value in ("foreground", "random_half"):
+        return value
+    what = "a list of different class indices, 'foreground' or 'random_half'"
+    return _list(what, _number(int, 0), unique=True)(value)
+
+
+def _device(value: Any) -> torch.device:
+    try:
+        device = torch.device(value)
+    except Exception:  # of several kinds
+        raise _Wrong("a device of PyTorch, such as 'cpu' or 'cuda:0'") from None
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise _Wrong(f"a device that is there: PyTorch finds {torch.cuda.device_count()} CUDA devices")
+    try:
+        if device.type == "meta":
+            raise ValueError
+        torch.empty(1, device=device)
+    except Exception:  # each backend's own
+        raise _Wrong("a device that PyTorch can use here") from None
+    return device
+
+
+def _input(value: Any) -> Any:
+    """An image, a folder or a text file by its path, or a list of images."""
+    is_list = isinstance(value, str) and value.strip().startswith("[") and not Path(value).exists()
+    is_list = is_list or isinstance(value, (list, tuple))
+    return _list("an image, a folder of images or a list of them", _path)(value) if is_list else _path(value)
+
+
+_COUNT, _AT_LEAST_0 = _number(int, 1), _number(int, 0)
+_SHARE, _POSITIVE, _NOT_NEGATIVE = _number(float, 0, 1), _number(float, 0, above=True), _number(float, 0)
+_SIZE = _list("a list of 2 or 3 whole numbers of at least 1", _COUNT, 2, 3)
+_CROP = _choice("anywhere", "with_classes")
+
+#: by name; a bundle may have options of its own, which are taken as they are
+OPTIONS: dict[str, Option] = {
+    # data
+    "dataset_dir": Option(_path),
+    "num_labeled": Option(_COUNT, null=True, kept=True),
+    "unlabeled_images": Option(_boolean, kept=True),
+    "spatial_dims": Option(_number(int, 2, 3), kept=True),
+    "in_channels": Option(_COUNT, kept=True),
+    "class_names": Option(
+        _list("a list of at least 2 different names, background first", _text, 2, unique=True), kept=True
+    ),
+    "group_pattern": Option(_pattern, null=True, kept=True),
+    "paste_classes": Option(_paste_classes, kept=True),
+    "paste_prob": Option(_SHARE, kept=True),
+    "paste_margin": Option(_AT_LEAST_0, kept=True),
+    "keep_class_shares": Option(_boolean, kept=True),
+    "zoom": Option(_POSITIVE, kept=True),
+    "size": Option(_SIZE, kept=True),
+    "patch_size": Option(_SIZE, kept=True),
+    "labeled_crop": Option(_CROP, kept=True),
+    "donor_crop": Option(_CROP, kept=True),
+    "align_donors": Option(_boolean, kept=True),
+    "batch_size": Option(_COUNT, kept=True),
+    "num_workers": Option(_AT_LEAST_0),
+    "cache_gigabytes": Option(_NOT_NEGATIVE),
+    # training
+    "method": Option(_text, kept=True),
+    "seed": Option(_number(int, 0, 2**32 - 1)),
+    "resume": Option(_boolean),
+    "max_epochs": Option(_COUNT),
+    "epoch_length": Option(_COUNT),
+    "val_interval": Option(_COUNT),
+    "learning_rate": Option(_POSITIVE, kept=True),
+    "weight_decay": Option(_NOT_NEGATIVE, kept=True),
+    "device": Option(_device),
+    "amp": Option(_boolean, null=True),
+    "output_dir": Option(_path),
+    "update_model": Option(_boolean),
+    # method
+    "teacher_decay": Option(_number(float, 0, 1, below=True), kept=True),
+    "confidence_threshold": Option(_SHARE, kept=True),
+    "confidence_weighting": Option(_choice("image", "pixel"), kept=True),
+    "supervised_weight": Option(_NOT_NEGATIVE, kept=True),
+    "unsupervised_weight": Option(_NOT_NEGATIVE, kept=True),
+    "rampup_steps": Option(_AT_LEAST_0, kept=True),
+    "feature_layer": Option(_text, kept=True),
+    "feature_channels": Option(_COUNT, kept=True),
+    "adversarial_weight": Option(_NOT_NEGATIVE, kept=True),
+    "adversarial_interval": Option(_COUNT, kept=True),
+    "discriminator_learning_rate": Option(_POSITIVE, kept=True),
+    # evaluation and inference
+    "part": Option(_choice("val", "test")),
+    "checkpoint": Option(_path),
+    "weights": Option(_choice("teacher", "student")),
+    "evaluation_dir": Option(_path),
+    "input": Option(_input, null=True),
+    "save_probabilities": Option(_boolean),
+    "save_overlays": Option(_boolean),
+    "overlap": Option(_number(float, 0, 1, below=True)),
+    "sw_batch_size": Option(_COUNT),
+    "slab": Option(_COUNT),
+    "shortest_side": Option(_COUNT, null=True),
+}
+
+
+class Options(Mapping):
+    """
+    The options of a bundle, each in its type and range, by name and as attributes.
+
+    A configuration builds it from the values at its top, after all overrides, and all that follows takes them from
+    here. So what the command line gives as text, a script as objects and a host in its own way is the same to the rest,
+    and a wrong value is refused before anything is made from it.
+
+    Args:
+        size_multiple: the network halves images so far: sizes of crops must be multiples of it.
+        values: the options by name; one that :py:data:`OPTIONS` does not declare is taken as it is.
+
+    Raises:
+        ValueError: when one is of another type, out of range, or contradicts another.
+
+    Example:
+        >>> from monai_sscm.options import Options
+        >>> options = Options(num_labeled="4", class_names="[background, main vein]", resume="false")
+        >>> options.num_labeled, options.class_names, options.resume
+        (4, ['background', 'main vein'], False)
+        >>> Options(max_epochs=0)
+        Traceback (most recent call last):
+        ValueError: `max_epochs` must be a whole number of at least 1, got 0.
+    """
+
+    def __init__(self, size_multiple: int = 1, **values: Any) -> None:
+        self._values: dict[str, Any] = {}
+        words = command_line_words()
+        for name, value in values.items():
+            option = OPTIONS.get(name)
+            if name in words and isinstance(value, (int, float)):  # 2024_01_15 was no number
+                value = words[name]
+            self._values[name] = value if option is None else option(name, value)
+        self._check_together(size_multiple)
+
+    def _check_together(self, size_multiple: int) -> None:
+        values = self._values
+        patch_size, classes, dims = (values.get(name) for name in ("patch_size", "paste_classes", "spatial_dims"))
+        if patch_size and any(side % size_multiple for side in patch_size):
+            near = [max(1, round(side / size_multiple)) * size_multiple for side in patch_size]
+            raise ValueError(
+                f"`patch_size` must be multiples of {size_multiple}, since the network halves images so far, got "
+                f"{patch_size}: take {near}."
+            )
+        for name in ("patch_size", "size"):
+            if dims and values.get(name) and len(values[name]) != dims:
+                raise ValueError(f"`{name}` must have {dims} numbers, as `spatial_dims` says, got {values[name]}.")
+        if isinstance(classes, list) and "class_names" in values and max(classes) >= len(values["class_names"]):
+            raise ValueError(
+                f"`paste_classes` are indices of `class_names`, from 0 to {len(values['class_names']) - 1}, "
+                f"got {classes}."
+            )
+
+    def kept(self) -> dict[str, Any]:
+        """What is kept with the weights, and what a resumed training must agree on; a bundle's own options are."""
+        return {name: value for name, value in self._values.items() if name not in OPTIONS or OPTIONS[name].kept}
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("_") or name not in self._values:
+            raise AttributeError(f"There is no option {name!r} among {', '.join(self.__dict__.get('_values', {}))}.")
+        return self._values[name]
+
+    def __getitem__(self, name: str) -> Any:
+        return self._values[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._values)
+
+    def __len__(self) -> int:
+        return len(self._values)
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({', '.join(f'{name}={value!r}' for name, value in self._values.items())})"

@@ -1,0 +1,43 @@
+# Copyright (c) monai_sscm contributors
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#     http://www.apache.org/licenses/LICENSE-2.0
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+
+"""Data that many tests train on, written once. No test changes it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from monai_sscm.datasets import write_chest_phantoms, write_vessel_phantoms
+
+
+@pytest.fixture(scope="session")
+def vessel_phantoms(tmp_path_factory) -> Path:
+    """Photographs: 5 for training, 2 for validation, 3 for testing."""
+    folder = tmp_path_factory.mktemp("vessel_phantoms")
+    write_vessel_phantoms(folder, num_train=5, num_val=2, num_test=3, size=64)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def chest_phantoms(tmp_path_factory) -> Path:
+    """Scans of 4 slices: 5 for training, 2 for validation, 3 for testing."""
+    folder = tmp_path_factory.mktemp("chest_phantoms")
+    write_chest_phantoms(folder, num_train=5, num_val=2, num_test=3, size=64, num_slices=4)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def phantoms(vessel_phantoms, chest_phantoms) -> dict[str, Path]:
+    """Data for each bundle."""
+    return {"chase_vessel_segmentation": vessel_phantoms, "covid19_ct_segmentation": chest_phantoms}

@@ -1,0 +1,224 @@
+# Copyright (c) monai_sscm contributors
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#     http://www.apache.org/licenses/LICENSE-2.0
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""Volumes in all their forms: what is read, and what is refused."""
+
+from __future__ import annotations
+
+import gzip
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+
+import nibabel
+import numpy as np
+import pytest
+import SimpleITK as sitk
+from PIL import Image
+
+from monai_sscm.datasets import chest_phantom
+from tests.helpers.damage import assert_good_or_told, read_scan, scan
+from tests.helpers.dicom import write_series
+from tests.helpers.volumes import load_volume, oblique_volume
+
+FILES = ("a.nii.gz", "b.nii", "c.mha", "d.nrrd")
+
+
+@pytest.mark.parametrize("form", ["a.nii.gz", "b.nii", "c.mha", "d.nrrd", "series", "files"])
+def test_every_form_gives_the_same_scan(tmp_path, form):
+    image = oblique_volume()
+    array = sitk.GetArrayFromImage(image).transpose()
+    if form in ("series", "files"):
+        files = write_series(image, tmp_path / "series")
+        # in any order, as a list or as their folder
+        path = sorted(files, reverse=True) if form == "files" else tmp_path / "series"
+    else:
+        path = tmp_path / form
+        sitk.WriteImage(image, str(path))
+    loaded = load_volume(path)
+    assert loaded.shape == (1, 48, 48, 6) and (loaded[0].numpy() == array).all()
+    # where the voxel (3, 4, 5) lies: ITK's point with the first two coordinates turned round
+    point = np.array(image.TransformIndexToPhysicalPoint((3, 4, 5))) * (-1, -1, 1)
+    assert np.allclose((loaded.affine.numpy() @ [3, 4, 5, 1])[:3], point, atol=1e-4)
+    assert np.allclose(loaded.meta["geometry"]["spacing"], (0.7, 0.7, 5.0))
+
+
+@pytest.mark.parametrize("code", ["RAS", "LPI", "PIR", "SAL"])
+def test_axial_slices_lie_along_the_last_axis_however_stored(tmp_path, code):
+    upright = sitk.Image(oblique_volume())
+    upright.SetDirection((1, 0, 0, 0, 1, 0, 0, 0, 1))
+    sitk.WriteImage(sitk.DICOMOrient(upright, code), str(tmp_path / "a.nii.gz"))
+    loaded = load_volume(tmp_path / "a.nii.gz")
+    assert (loaded[0].numpy() == sitk.GetArrayFromImage(upright).transpose()).all()
+    assert "".join(nibabel.aff2axcodes(loaded.meta["original_affine"])) == code
+    assert "".join(nibabel.aff2axcodes(loaded.affine.numpy())) == "LPS"
+
+
+def test_a_picture_is_a_scan_of_one_slice(tmp_path):
+    gray = np.arange(20 * 30, dtype=np.uint16).reshape(20, 30).astype(np.uint8)
+    Image.fromarray(gray).save(tmp_path / "gray.png")
+    Image.fromarray(np.stack([gray] * 3, -1)).save(tmp_path / "color_but_gray.png")
+    for name in ("gray.png", "color_but_gray.png"):
+        loaded = load_volume(tmp_path / name)
+        assert loaded.shape == (1, 20, 30, 1) and (loaded[0, ..., 0].numpy() == gray).all()
+        assert "geometry" not in loaded.meta
+    palette = Image.fromarray(np.array([[0, 1], [2, 0]], np.uint8), mode="P")
+    palette.putpalette([0, 0, 0, 9, 9, 9, 200, 0, 0])
+    palette.save(tmp_path / "mask.png")
+    assert load_volume(tmp_path / "mask.png", mask=True)[0, ..., 0].tolist() == [[0, 1], [2, 0]]
+
+
+@pytest.mark.parametrize("dtype", [">i2", ">f4", ">f8", "<f8", "<u2"])
+def test_nifti_of_every_kind_of_number(tmp_path, dtype):
+    array = chest_phantom(32, 3, 0)[0].clip(0 if "u" in dtype else None)
+    nibabel.save(nibabel.Nifti1Image(array.astype(dtype), np.diag([-1, -1, 2, 1])), tmp_path / "a.nii.gz")
+    loaded = load_volume(tmp_path / "a.nii.gz")
+    assert (loaded[0].numpy() == array).all() and loaded.element_size() <= 4
+
+
+def a_nifti(array: np.ndarray, folder: Path, spacing: tuple[float, ...] = (1, 1, 5)) -> Path:
+    image = nibabel.Nifti1Image(array, np.diag([*spacing[:3], 1]))
+    nibabel.save(image, folder / "a.nii.gz")
+    return folder / "a.nii.gz"
+
+
+def four_dimensions(folder: Path) -> Path:
+    return a_nifti(np.zeros((4, 4, 4, 2), np.int16), folder)
+
+
+def nan(folder: Path) -> Path:
+    array = np.full((4, 4, 4), -1000.0, np.float32)
+    array[1, 2, 3] = np.nan
+    return a_nifti(array, folder)
+
+
+def empty(folder: Path) -> Path:
+    return a_nifti(np.full((4, 4, 4), -1000, np.int16), folder)
+
+
+def spacing_of_zero(folder: Path) -> Path:
+    sitk.WriteImage(oblique_volume(), str(folder / "b.nii"))
+    content = bytearray((folder / "b.nii").read_bytes())
+    content[88:92] = bytes(4)  # pixdim[3] of the header
+    (folder / "b.nii").write_bytes(content)
+    return folder / "b.nii"
+
+
+def spacing_of_zero_mha(folder: Path) -> Path:
+    sitk.WriteImage(oblique_volume(), str(folder / "a.mha"), useCompression=False)
+    content = (folder / "a.mha").read_bytes()
+    start = content.index(b"ElementSpacing")
+    end = content.index(b"\n", start)
+    (folder / "a.mha").write_bytes(content[:start] + b"ElementSpacing = 0.7 0.7 0" + content[end:])
+    return folder / "a.mha"
+
+
+def color_jpeg(folder: Path) -> Path:
+    Image.fromarray(np.random.RandomState(0).randint(0, 255, (9, 9, 3)).astype(np.uint8)).save(folder / "a.jpg")
+    return folder / "a.jpg"
+
+
+def color_volume(folder: Path) -> Path:
+    sitk.WriteImage(sitk.Compose([sitk.Image((4, 4, 4), sitk.sitkUInt8)] * 3), str(folder / "a.mha"))
+    return folder / "a.mha"
+
+
+def cut_off(name: str) -> Callable[[Path], Path]:
+    def make(folder: Path) -> Path:
+        path = folder / name
+        sitk.WriteImage(oblique_volume(), str(path), True)
+        path.write_bytes(path.read_bytes()[:-3000])
+        return path
+
+    make.__name__ = f"cut_off_{name}"
+    return make
+
+
+def not_there(folder: Path) -> Path:
+    return folder / "a.mha"
+
+
+def without_spacing(folder: Path) -> Path:
+    sitk.WriteImage(oblique_volume(), str(folder / "a.mha"), useCompression=False)
+    content = (folder / "a.mha").read_bytes()
+    (folder / "a.mha").write_bytes(content.replace(b"ElementSpacing", b"Comment_______"))
+    return folder / "a.mha"
+
+
+@pytest.mark.parametrize(
+    ("make", "error", "message"),
+    [
+        (four_dimensions, ValueError, r"The volume '.*a.nii.gz' has 4 dimensions: save one volume"),
+        (nan, ValueError, r"The volume '.*a.nii.gz' has 1 NaN or infinite values: replace them"),
+        (empty, ValueError, r"The volume '.*a.nii.gz' is empty, all its values are -1000: export it again"),
+        (spacing_of_zero, ValueError, r"The volume '.*b.nii' has the spacing .* mm: write the real one"),
+        (spacing_of_zero_mha, (ValueError, OSError), r"The volume '.*a.mha' .*(spacing|Zero-valued)"),
+        (color_jpeg, ValueError, r"The image '.*a.jpg' is in color and no slice of a volume"),
+        (color_volume, ValueError, r"The volume '.*a.mha' has 3 values in a voxel"),
+        *((cut_off(n), OSError, rf"The volume '.*{n}' cannot be read, replace it with a good copy") for n in FILES),
+        (not_there, FileNotFoundError, r"There is no volume '.*a.mha': check its name"),
+        (without_spacing, ValueError, r"The volume '.*a.mha' has the spacing \[0.0\] mm: write the real one"),
+    ],
+    ids=lambda x: x.__name__ if callable(x) else None,
+)
+def test_bad_volumes(tmp_path, make: Callable, error, message):
+    with pytest.raises(error, match=message):
+        load_volume(make(tmp_path), modality="CT")
+
+
+def test_slices_in_files_of_their_own_are_refused(tmp_path):
+    header = "ObjectType = Image\nNDims = 3\nDimSize = 4 4 2\nElementSpacing = 1 1 1\nElementType = MET_SHORT\n"
+    (tmp_path / "list.mhd").write_text(header + "ElementDataFile = LIST\n")
+    assert assert_good_or_told(read_scan, tmp_path / "list.mhd", np.empty(0), altered=False)
+
+
+def test_values_in_a_file_beside_the_header(tmp_path):
+    values = np.random.default_rng(0).integers(-1000, 400, (4, 100, 100)).astype(np.int16)
+    (tmp_path / "values.raw").write_bytes(values.tobytes())
+    fields = ["NRRD0004", "type: short", "dimension: 3", "space: left-posterior-superior", "sizes: 100 100 4"]
+    fields += ["space directions: (1,0,0) (0,1,0) (0,0,5)", "kinds: domain domain domain", "endian: little"]
+    fields += ["encoding: raw", "space origin: (0,0,0)", "data file: values.raw"]
+    (tmp_path / "scan.nrrd").write_text("\n".join([*fields, "", ""]))
+    image = sitk.GetImageFromArray(values)
+    sitk.WriteImage(image, str(tmp_path / "scan.mhd"))
+    for name in ("scan.nrrd", "scan.mhd"):
+        assert np.array_equal(read_scan(tmp_path / name)[0], values.transpose())
+
+
+@pytest.mark.parametrize("name", ["scan.mhd", "scan.nrrd"])
+def test_compressed_values_in_a_file_beside_the_header(tmp_path, name):
+    values = np.random.default_rng(0).integers(-1000, 400, (4, 100, 100)).astype(np.int16)
+    image = sitk.GetImageFromArray(values)
+    sitk.WriteImage(image, str(tmp_path / "scan.mhd"), True)
+    packed = tmp_path / "scan.zraw"
+    if name == "scan.nrrd":
+        fields = ["NRRD0004", "type: short", "dimension: 3", "sizes: 100 100 4", "spacings: 1 1 1", "endian: little"]
+        (tmp_path / name).write_text("\n".join([*fields, "encoding: gzip", "data file: values.gz", "", ""]))
+        packed = tmp_path / "values.gz"
+        packed.write_bytes(gzip.compress(values.tobytes()))
+    assert np.array_equal(read_scan(tmp_path / name)[0], values.transpose())
+    whole = packed.read_bytes()
+    for damaged in (whole[:-1], whole[: len(whole) // 2], b"", whole[:99] + bytes([whole[99] ^ 8]) + whole[100:]):
+        packed.write_bytes(damaged)
+        assert assert_good_or_told(read_scan, tmp_path / name, values.transpose()[None], altered=False)
+    packed.write_bytes(zlib.compress(bytes(2**20)))  # more than the header says
+    assert assert_good_or_told(read_scan, tmp_path / name, values.transpose()[None], altered=False)
+    packed.unlink()
+    assert assert_good_or_told(read_scan, tmp_path / name, values.transpose()[None], altered=False)
+
+
+@pytest.mark.parametrize("spacing", [1e20, 1e-30])
+@pytest.mark.parametrize("name", ["a.nii", "a.mha", "a.nrrd"])
+def test_voxels_of_no_size(tmp_path, name, spacing):
+    image = scan()
+    image.SetSpacing((0.7, 0.7, spacing))
+    sitk.WriteImage(image, str(tmp_path / name))
+    assert assert_good_or_told(read_scan, tmp_path / name, np.empty(0), altered=False)
