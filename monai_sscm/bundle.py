@@ -22,7 +22,7 @@ from typing import Any
 import yaml
 
 from monai_sscm.command_line import config_files, other_overrides
-from monai_sscm.templates import BUNDLES, merge_configs, render_configs, set_values
+from monai_sscm.templates import BUNDLES, render_configs, set_values
 
 __all__ = ["bundle_names", "bundle_root", "copy_bundle", "find_bundle", "render_bundles", "write_run"]
 
@@ -135,17 +135,14 @@ def write_run(root: str | Path, options: Mapping[str, Any]) -> None:
     values = {name: _as_yaml(value) for name, value in options.items() if name not in ("device", "resume")}
     values["dataset_dir"] = _as_yaml(str(Path(options["dataset_dir"]).resolve()))
     values["output_dir"] = "$@bundle_root"
-    for path in source.iterdir():
+    values |= {name: _as_yaml(value) for name, value in other_overrides(options).items()}
+    for path in sorted(source.iterdir()):
         if path.suffix not in (".yaml", ".json", ".conf"):
             continue
         text = path.read_text("utf-8")
         if path.name == "train.yaml":
-            given = {name: yaml.safe_load(word) for name, word in other_overrides(options).items()}
-            written = yaml.safe_load(text)
-            text = set_values(text, {k: v for k, v in values.items() if k in written and _as_yaml(written[k]) != v})
-            for name, value in given.items():
-                entry = f"{name}: {_as_yaml(value)}\n"
-                text = merge_configs(text, entry) if name in written else text + entry
+            written = {name: _as_yaml(value) for name, value in yaml.safe_load(text).items()}
+            text = set_values(text, {k: v for k, v in values.items() if written.get(k) != v})
         write_whole(target / path.name, lambda part, text=text: part.write_text(text, "utf-8"))  # type: ignore[misc]
 
 

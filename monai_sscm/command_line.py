@@ -23,8 +23,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-__all__ = ["check_command_line", "command_line_words", "config_files", "other_overrides"]
+import yaml
 
+__all__ = ["MONAI_BUNDLE", "check_command_line", "command_line_words", "config_files", "other_overrides"]
+
+#: how ``python -m monai.bundle`` is started: the end of its first word
+MONAI_BUNDLE = ("monai", "bundle", "__main__.py")
 # which of a bundle's files go on top of which; a file of one's own goes between
 _LAYERS = {"train.yaml": 0, "inference.yaml": 0, "evaluate.yaml": 1, "multi_gpu_train.yaml": 2}
 _LAYERS |= {"multi_gpu_evaluate.yaml": 2}
@@ -85,7 +89,7 @@ def command_line_words(argv: Sequence[str] | None = None) -> dict[str, str]:
     """The options of ``python -m monai.bundle run`` as they were typed; of another program none."""
     argv = sys.argv if argv is None else argv
     words: dict[str, str] = {}
-    if Path(argv[0]).parts[-3:] != ("monai", "bundle", "__main__.py"):
+    if Path(argv[0]).parts[-3:] != MONAI_BUNDLE:
         return words
     for word, following in zip(argv, [*argv[1:], ""], strict=True):
         if match := re.fullmatch(r"--?([A-Za-z][^=]*)(?:=(.*))?", word, re.DOTALL):
@@ -93,16 +97,26 @@ def command_line_words(argv: Sequence[str] | None = None) -> dict[str, str]:
     return words
 
 
-def other_overrides(options: Mapping[str, Any], argv: Sequence[str] | None = None) -> dict[str, str]:
+def other_overrides(options: Mapping[str, Any], argv: Sequence[str] | None = None) -> dict[str, Any]:
     """
-    What ``python -m monai.bundle run`` overrides besides the options, such as ``lr_scheduler#power``, as it was typed.
+    What ``python -m monai.bundle run`` overrides besides the options, such as ``lr_scheduler#power``.
 
     Args:
         options: the options.
         argv: the command line; None: this process's.
+
+    Returns:
+        the values by name; what is no YAML, such as a reference (``@name``), as it was typed.
     """
     from monai.bundle import run
 
     arguments = set(inspect.signature(run).parameters)
     words = command_line_words(argv)
-    return {name: word for name, word in words.items() if name not in options and name not in arguments}
+    return {name: _value(word) for name, word in words.items() if name not in options and name not in arguments}
+
+
+def _value(word: str) -> Any:
+    try:
+        return yaml.safe_load(word)
+    except yaml.YAMLError:
+        return word

@@ -23,14 +23,15 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from monai.utils.misc import MONAIEnvVars
 from tqdm import tqdm
 
-__all__ = ["install_error_hook", "raised_here", "root_cause"]
+from .command_line import MONAI_BUNDLE
+
+__all__ = ["install_error_hook", "one_line", "raised_here", "root_cause"]
 
 _PACKAGE = str(Path(__file__).parent) + os.sep
 # how a command of ours, or of MONAI's bundles, with or without torchrun, is started: the end of its first word
-_COMMANDS = (("monai", "bundle", "__main__.py"), ("monai_sscm", "__main__.py"), ("monai-sscm",))
+_COMMANDS = (MONAI_BUNDLE, ("monai_sscm", "__main__.py"), ("monai-sscm",))
 
 
 def root_cause(error: BaseException) -> BaseException:
@@ -111,7 +112,7 @@ def _print_error(kind: type[BaseException], error: BaseException, trace: Traceba
     if not foreseen and lost is not None:
         foreseen = True
         cause = OSError(
-            f"A process that loads images has ended ({' '.join(str(lost).split())[:200]}), perhaps for want of memory: "
+            f"A process that loads images has ended ({one_line(lost, 200)}), perhaps for want of memory: "
             "use fewer `num_workers`. --resume true goes on from the last checkpoint."
         )
     if not foreseen or _debug():
@@ -123,8 +124,25 @@ def _print_error(kind: type[BaseException], error: BaseException, trace: Traceba
 def _debug() -> bool:
     if "MONAI_DEBUG" not in os.environ:
         return False
+    from monai.utils.misc import MONAIEnvVars  # not at the top: commands report errors without waiting for MONAI
 
     return MONAIEnvVars.debug()
+
+
+def one_line(error: BaseException, longest: int = 300) -> str:
+    """
+    The message of an error on one line.
+
+    Args:
+        error: the error.
+        longest: how many characters are kept.
+
+    Example:
+        >>> from monai_sscm.errors import one_line
+        >>> one_line(ValueError("two\\n  lines"))
+        'two lines'
+    """
+    return " ".join(str(error).split())[:longest]
 
 
 def raised_here(error: BaseException) -> bool:

@@ -66,7 +66,7 @@ def test_files_in_an_order_that_undoes_one_are_refused():
 
 def test_files_and_overrides_as_they_were_typed():
     argv = ["/lib/monai/bundle/__main__.py", "run", "--config_file", f"['{TRAIN}','{EVALUATE}']", "--seed", "-1"]
-    argv += ["--lr_scheduler#power=3", "--logging_file", "x.conf"]
+    argv += ["--lr_scheduler#power=3", "--logging_file", "x.conf", "--loss", "@other"]
     assert config_files(argv) == [TRAIN, EVALUATE] and config_files(["/bin/pytest", *argv[1:]]) == []
     assert config_files([*argv[:2], "--config_file", "a.yaml,b.yaml"]) == ["a.yaml", "b.yaml"]
-    assert other_overrides({"seed": 0}, argv) == {"lr_scheduler#power": "3"}
+    assert other_overrides({"seed": 0}, argv) == {"lr_scheduler#power": 3, "loss": "@other"}

@@ -28,11 +28,11 @@ from typing import Any
 from ignite import distributed as idist
 from ignite.engine import Engine, Events
 
-from monai_sscm.errors import raised_here
+from monai_sscm.errors import one_line, raised_here
 from monai_sscm.io.writing import write_whole
 from monai_sscm.networks import load_checkpoint, unwrap
 
-from .saving import check_writable, last_words, save_checkpoint
+from .saving import check_writable, save_checkpoint
 
 __all__ = ["CheckpointHandler"]
 
@@ -222,7 +222,7 @@ class CheckpointHandler:
             except Exception as e:
                 raise ValueError(
                     f"The {name} in the checkpoint {str(path)!r} is not of this training's network and settings: "
-                    f"resume with those it was started with, or name another `output_dir`. ({last_words(e)})"
+                    f"resume with those it was started with, or name another `output_dir`. ({one_line(e)})"
                 ) from e
         for damaged in paths[: paths.index(path)]:
             # out of the way, or it would become the previous checkpoint in place of the good one
@@ -320,7 +320,7 @@ class CheckpointHandler:
         if isinstance(error, OSError) and not raised_here(error):
             raise OSError(
                 f"The training ended after iteration {self.trainer.state.iteration} because a file cannot be written "
-                f"or read ({last_words(error)}): free space on the disk or see to the folder; then --resume true goes "
+                f"or read ({one_line(error)}): free space on the disk or see to the folder; then --resume true goes "
                 f"on from the last checkpoint in {str(self.states)!r}."
             ) from error
         raise error

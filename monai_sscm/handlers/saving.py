@@ -21,7 +21,9 @@ from typing import Any
 
 import torch
 
-__all__ = ["check_writable", "last_words", "save_checkpoint"]
+from monai_sscm.errors import one_line
+
+__all__ = ["check_writable", "save_checkpoint"]
 
 
 def check_writable(folder: str | Path) -> str:
@@ -93,7 +95,7 @@ def save_checkpoint(state: Mapping[str, Any], path: str | Path, previous: str | 
         # torch.save makes a RuntimeError of some failures to write
         if isinstance(e, (OSError, RuntimeError)):
             raise OSError(
-                f"The checkpoint {str(path)!r} cannot be written ({last_words(e)}): free space on the disk or see to "
+                f"The checkpoint {str(path)!r} cannot be written ({one_line(e)}): free space on the disk or see to "
                 "the folder; then --resume true goes on from the last checkpoint that was written."
             ) from e
         raise
@@ -101,8 +103,3 @@ def save_checkpoint(state: Mapping[str, Any], path: str | Path, previous: str | 
         folder = os.open(path.parent, os.O_RDONLY)
         os.fsync(folder)
         os.close(folder)
-
-
-def last_words(error: Exception) -> str:
-    """The message of an error, on one line and not too long."""
-    return " ".join(str(error).split())[:300]

@@ -21,7 +21,7 @@ from typing import Any
 
 from monai.data import IterableDataset
 
-from monai_sscm.errors import root_cause
+from monai_sscm.errors import one_line, root_cause
 
 from .dicom import dicom_series
 from .files import PICTURE_SUFFIXES, image_suffix, in_natural_order
@@ -175,7 +175,7 @@ class ReadableImages(IterableDataset):
                 loaded.append(self.transform(item))
             except Exception as e:  # any reader's and any transform's
                 image = item["image"] if isinstance(item["image"], str) else str(Path(item["image"][0]).parent)
-                self.unreadable[image] = " ".join(str(root_cause(e)).split())[:500]
+                self.unreadable[image] = one_line(root_cause(e), 500)
                 _logger.error(f"{image!r} is left out: {self.unreadable[image]}")
                 continue
             # kept nowhere here while it is worked on: a volume is large

@@ -22,6 +22,8 @@ from typing import Any
 import torch
 from torch import nn
 
+from monai_sscm.errors import one_line
+
 from .teacher import unwrap
 
 __all__ = ["load_checkpoint", "load_weights", "training_settings"]
@@ -113,10 +115,9 @@ def load_weights(network: nn.Module, path: str | Path, weights: str = "teacher")
     try:
         unwrap(network).load_state_dict(state)
     except Exception as e:
-        reason = " ".join(str(e).split())
         raise ValueError(
             f"The weights in {str(path)!r} are of another network: use the network, `in_channels` and `class_names` "
-            f"that they were trained with ({reason[:300]})."
+            f"that they were trained with ({one_line(e)})."
         ) from e
 
 

@@ -22,6 +22,7 @@ from typing import Any
 import yaml
 
 from monai_sscm import methods as library
+from monai_sscm.errors import one_line
 
 __all__ = ["METHODS", "Method", "Methods", "Rows", "bundle_methods", "read_methods"]
 
@@ -94,7 +95,7 @@ def read_methods(path: str | Path) -> dict[str, Method]:
     try:
         found = yaml.safe_load(Path(path).read_text("utf-8"))
     except (OSError, ValueError, yaml.YAMLError) as e:
-        raise ValueError(f"{str(path)!r} cannot be read as YAML ({' '.join(str(e).split())}): check the file.") from e
+        raise ValueError(f"{str(path)!r} cannot be read as YAML ({one_line(e)}): check the file.") from e
     if not isinstance(found, dict) or not all(isinstance(entry or {}, dict) for entry in found.values()):
         raise ValueError(f"{str(path)!r} must have a mapping of `title` and `values` for each method.")
     methods = {}

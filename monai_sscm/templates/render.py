@@ -68,11 +68,11 @@ def render_configs(bundle: str) -> dict[str, str]:
 
 def set_values(text: str, values: Mapping[str, str]) -> str:
     """
-    Set values at the top level of a configuration, each of which stands on a line of its own; its comment stays.
+    Set values at the top level of a configuration. The comment behind a value on one line stays.
 
     Args:
         text: the configuration.
-        values: YAML of the values by name; one that the configuration does not have is left out.
+        values: YAML of the values by name; one that the configuration does not have goes to its end.
 
     Example:
         >>> from monai_sscm.templates import set_values
@@ -80,9 +80,13 @@ def set_values(text: str, values: Mapping[str, str]) -> str:
         'zoom: 1.0    # a factor'
     """
     for name, value in values.items():
-        match = re.search(rf"^{re.escape(name)}: *({_VALUE}) *(?:#.*)?$", text, re.MULTILINE)
-        if match:
+        match = re.search(rf"^{re.escape(name)}: *({_VALUE})(?: +#.*| *)$", text, re.MULTILINE)
+        if match and not text[match.end() :].startswith(("\n ", "\n-")):
             text = text[: match.start(1)] + value + text[match.end(1) :]
+        elif re.search(rf"^{re.escape(name)}:", text, re.MULTILINE):  # a value of several lines
+            text = merge_configs(text, f"{name}: {value}\n")
+        else:
+            text += f"{name}: {value}\n"
     return text
 
 

@@ -61,7 +61,10 @@ def test_entries_are_replaced_added_and_keep_their_place():
         ("a: \"$x['#']\"  # an expression", ".", "a: .  # an expression"),
         ("a: 'text # no comment'", "null", "a: null"),
         ("a: $os.path.join('b', 'c')", ".", "a: ."),
-        ("b: 1\n  a: 1", "2", "b: 1\n  a: 1"),
+        ("b:\n  a: 1", "2", "b:\n  a: 1\na: 2"),
+        ("a:\n- 1\n- 2\nb: 3", "[3]", "a: [3]\nb: 3"),
+        ("a: >-\n  $x +\n  y\nb: 3", "2", "a: 2\nb: 3"),
+        ("a: x#y  # a comment", "2", "a: 2"),
     ],
 )
 def test_values_are_set_where_they_stand(line, value, expected):

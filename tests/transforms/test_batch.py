@@ -25,8 +25,8 @@ class RandAdd(RandBatchTransform):
     def __init__(self, spatial_dims: int = 2) -> None:
         super().__init__(spatial_dims, prob=1.0, num_draws=1)
 
-    def __call__(self, img, randomize=True):
-        return self._on_batch(img, lambda x: x + torch.as_tensor(self._draws).float()[..., None, None], randomize)
+    def _transform(self, x):
+        return x + torch.as_tensor(self._draws).float()[..., None, None]
 
 
 def test_draws_follow_the_samples():

@@ -14,7 +14,6 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from monai.data import MetaTensor
 from scipy.ndimage import gaussian_filter1d
 
 from monai_sscm.transforms import (
@@ -23,6 +22,7 @@ from monai_sscm.transforms import (
     RandStrongIntensityd,
     RandStrongIntensityDict,
 )
+from tests.helpers.containers import KINDS, assert_same_container, in_container
 
 OFF = {"brightness": 0, "contrast": 0, "gamma": 0, "noise": 0, "blur": 0}
 SHAPES = [(2, (3, 20, 15)), (2, (1, 3, 2)), (3, (2, 7, 8, 9))]
@@ -103,20 +103,11 @@ def test_constant_image_stays_finite():
     assert torch.equal(out, torch.zeros_like(out))
 
 
-@pytest.mark.parametrize("kind", ["numpy", "tensor", "meta", "uint8", "half"])
+@pytest.mark.parametrize("kind", KINDS)
 def test_containers(kind):
-    x = torch.rand(2, 1, 8, 8) * 100
-    given = {
-        "numpy": x.numpy(),
-        "tensor": x,
-        "meta": MetaTensor(x, meta={"name": "a"}),
-        "uint8": x.to(torch.uint8),
-        "half": x.half(),
-    }[kind]
+    given = in_container(torch.rand(2, 1, 8, 8) * 100, kind)
     out = RandStrongIntensity(2).set_random_state(0)(given)
-    assert type(out) is type(given) and out.shape == given.shape
-    if kind == "meta":
-        assert out.meta["name"] == "a"
+    assert_same_container(out, given)
     assert str(out.dtype).endswith({"half": "float16"}.get(kind, "float32"))
 
 

@@ -15,15 +15,15 @@ from __future__ import annotations
 
 import pytest
 import torch
-from monai.data import MetaTensor
 from torch.nn.functional import interpolate
 
-from monai_sscm.transforms.intensity.low_resolution import (
+from monai_sscm.transforms import (
     RandBatchLowResolution,
     RandBatchLowResolutionD,
     RandBatchLowResolutiond,
     RandBatchLowResolutionDict,
 )
+from tests.helpers.containers import KINDS, assert_same_container, in_container
 
 SHAPES = [(2, (3, 20, 15)), (2, (1, 3, 2)), (3, (2, 7, 8, 9))]
 
@@ -58,20 +58,11 @@ def test_probability_and_off():
     torch.testing.assert_close(RandBatchLowResolution(2, prob=1, min_zoom=1)(x), x)
 
 
-@pytest.mark.parametrize("kind", ["numpy", "tensor", "meta", "uint8", "half"])
+@pytest.mark.parametrize("kind", KINDS)
 def test_containers(kind):
-    x = torch.rand(2, 1, 8, 8) * 100
-    given = {
-        "numpy": x.numpy(),
-        "tensor": x,
-        "meta": MetaTensor(x, meta={"name": "a"}),
-        "uint8": x.to(torch.uint8),
-        "half": x.half(),
-    }[kind]
+    given = in_container(torch.rand(2, 1, 8, 8) * 100, kind)
     out = RandBatchLowResolution(2, prob=1).set_random_state(0)(given)
-    assert type(out) is type(given) and out.shape == given.shape
-    if kind == "meta":
-        assert out.meta["name"] == "a"
+    assert_same_container(out, given)
     assert str(out.dtype).endswith({"half": "float16"}.get(kind, "float32"))
 
 

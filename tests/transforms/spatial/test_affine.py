@@ -18,15 +18,15 @@ import math
 import numpy as np
 import pytest
 import torch
-from monai.data import MetaTensor
 from scipy.ndimage import affine_transform
 
-from monai_sscm.transforms.spatial.affine import (
+from monai_sscm.transforms import (
     RandBatchAffine,
     RandBatchAffineD,
     RandBatchAffined,
     RandBatchAffineDict,
 )
+from tests.helpers.containers import KINDS, assert_same_container, in_container
 
 STILL = {"rotate_range": 0, "min_zoom": 1, "max_zoom": 1, "shift_range": 0, "flip_prob": 0}
 SHAPES = [(2, (3, 20, 15)), (2, (1, 3, 2)), (3, (2, 7, 8, 9))]
@@ -140,23 +140,12 @@ def test_keys_are_moved_alike(spatial_dims):
     assert RandBatchAffineD is RandBatchAffineDict is RandBatchAffined
 
 
-@pytest.mark.parametrize("kind", ["numpy", "tensor", "meta", "uint8", "half", "bool", "int64"])
+@pytest.mark.parametrize("kind", [*KINDS, "bool", "int64"])
 @pytest.mark.parametrize("mode", ["bilinear", "nearest"])
 def test_containers(kind, mode):
-    x = torch.rand(2, 1, 8, 8) * 100
-    given = {
-        "numpy": x.numpy(),
-        "tensor": x,
-        "meta": MetaTensor(x, meta={"name": "a"}),
-        "uint8": x.to(torch.uint8),
-        "half": x.half(),
-        "bool": x > 50,
-        "int64": x.long(),
-    }[kind]
+    given = in_container(torch.rand(2, 1, 8, 8) * 100, kind)
     out = RandBatchAffine(2, prob=1, mode=mode).set_random_state(0)(given)
-    assert type(out) is type(given) and out.shape == given.shape
-    if kind == "meta":
-        assert out.meta["name"] == "a"
+    assert_same_container(out, given)
     kept = mode == "nearest" or kind == "half"
     assert str(out.dtype).endswith(
         {"half": "float16"}.get(kind, kind) if kept and kind in ("uint8", "half", "bool", "int64") else "float32"
