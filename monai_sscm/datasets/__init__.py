@@ -9,7 +9,6 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-
 from __future__ import annotations
 
 from .chase_db1 import CHASE_DB1_SPLIT, CHASE_DB1_URL, chase_db1_datalist, prepare_chase_db1

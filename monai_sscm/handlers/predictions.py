@@ -152,8 +152,12 @@ class PredictionSaver:
             OSError: when a file cannot be written.
             ValueError: when the image is a volume whose place in space is not known.
         """
-        mask = class_indices(pred)
-        maps = dict(zip(self.class_names, class_probabilities(pred), strict=True)) if self.probabilities else {}
+        maps: dict[str, np.ndarray] = {}
+        if self.probabilities:
+            prob = class_probabilities(pred)
+            mask, maps = prob.argmax(0).astype(np.uint8), dict(zip(self.class_names, prob, strict=True))
+        else:
+            mask = class_indices(pred)
         stem = self.output_dir / name
         stem.parent.mkdir(parents=True, exist_ok=True)
         source = str(image.meta[ImageMetaKey.FILENAME_OR_OBJ])

@@ -24,7 +24,7 @@ __all__ = ["BUNDLES", "merge_configs", "render_configs", "set_values"]
 
 _ROOT = Path(__file__).parent
 #: the bundles that come with the package, and the kind of input that each takes
-BUNDLES: dict[str, str] = {"chase_vessel_segmentation": "pictures", "covid19_ct_segmentation": "slices"}
+BUNDLES: dict[str, str] = {"chase_vessel_segmentation": "pictures", "covid19_ct_segmentation": "ct_slices"}
 # quoted, a list, or plain up to a comment
 _VALUE = r"\"[^\"\n]*\"|'[^'\n]*'|\[[^\]\n]*\]|[^#\n]*?"
 _REST = "# --- what follows is rarely changed"
