@@ -63,7 +63,14 @@ def train(data: str, output_dir: str, workers: int, resume: bool, log: str) -> N
 
         save_checkpoint, checkpoint.save_checkpoint = checkpoint.save_checkpoint, save
         values = {"dataset_dir": data, "output_dir": output_dir, "num_workers": workers, "resume": resume}
-        values |= {"zoom": 1.0, "patch_size": [64, 64], "max_epochs": 5, "epoch_length": 8, "val_interval": 1}
+        values |= {
+            "num_labeled": 2,
+            "zoom": 1.0,
+            "patch_size": [64, 64],
+            "max_epochs": 5,
+            "epoch_length": 8,
+            "val_interval": 1,
+        }
         values |= {"rampup_steps": 10, "confidence_threshold": 0.5, "device": torch.device("cpu")}
         config = f"{find_bundle('chase_vessel_segmentation')}/configs/train.yaml"
         workflow = ConfigWorkflow(config, workflow_type="train", logging_file=False, **values)

@@ -38,12 +38,14 @@ from monai_sscm.study import markdown_row, markdown_table
 RESULTS = Path(__file__).parent / "results" / "loader.jsonl"
 
 
+LABELED = {"chase_vessel_segmentation": 2, "covid19_ct_segmentation": 8}
+
+
 def measure(bundle: str, dataset_dir: str, workers: int, output_dir: str) -> dict[str, Any]:
     values = {"dataset_dir": dataset_dir, "output_dir": output_dir, "num_workers": workers, "max_epochs": 2}
+    values["num_labeled"] = LABELED[bundle]
     config = f"{find_bundle(bundle)}/configs/train.yaml"
-    workflow = ConfigWorkflow(
-        config, workflow_type="train", logging_file=False, **values, val_interval=100, progress_bar=None
-    )
+    workflow = ConfigWorkflow(config, workflow_type="train", logging_file=False, **values, val_interval=100)
     workflow.initialize()
     trainer = workflow.parser.get_parsed_content("train#trainer")
     waited, begun, asked = [0.0], [0.0], [0.0]

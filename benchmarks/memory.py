@@ -63,7 +63,7 @@ def main() -> None:
             (data / "split.json").write_text(json.dumps(split))
             for gigabytes in args.cache_gigabytes:
                 values = {"dataset_dir": data, "output_dir": f"{folder}/run", "zoom": 1.0, "cache_gigabytes": gigabytes}
-                values |= {"max_epochs": 1, "epoch_length": STEPS, "val_interval": 100}
+                values |= {"max_epochs": 1, "epoch_length": STEPS, "val_interval": 100, "num_labeled": 2}
                 command = [sys.executable, "-m", "monai.bundle", "run", "--config_file"]
                 command += [f"{find_bundle('chase_vessel_segmentation')}/configs/train.yaml"]
                 command += [part for key, value in values.items() for part in (f"--{key}", str(value))]

@@ -34,7 +34,7 @@ from PIL import Image
 
 from monai_sscm.bundle import find_bundle
 from monai_sscm.datasets import chase_db1_datalist
-from monai_sscm.handlers import confusion_matrix, dice_per_class, iou_per_class
+from monai_sscm.metrics import confusion_matrix, dice_per_class, iou_per_class
 from monai_sscm.study import markdown_table
 
 OBSERVERS = {"observer 1": "labels", "observer 2": "labels_2nd_observer"}

@@ -9,22 +9,34 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""The bundles that come with the package: where they are, a copy to work on, and one for each training."""
+"""Bundles: where those of the package are, a copy to work on, one for each training, and running one."""
 
 from __future__ import annotations
 
+import logging
 import shutil
-from collections.abc import Mapping
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from monai_sscm.command_line import config_files, other_overrides
+from monai_sscm.command_line import as_command_line, check_command_line, config_files, other_overrides, read_value
 from monai_sscm.templates import BUNDLES, render_configs, set_values
 
-__all__ = ["bundle_names", "bundle_root", "copy_bundle", "find_bundle", "render_bundles", "write_run"]
+__all__ = [
+    "bundle_names",
+    "bundle_root",
+    "copy_bundle",
+    "find_bundle",
+    "find_weights",
+    "render_bundles",
+    "run_config",
+    "write_run",
+]
 
 
 def bundle_names() -> list[str]:
@@ -63,6 +75,33 @@ def find_bundle(name: str | Path) -> str:
             "which has configs/train.yaml."
         )
     return str(Path(name).resolve())
+
+
+def find_weights(source: str | Path) -> str:
+    """
+    The file of weights that somebody means.
+
+    Args:
+        source: name of a bundle that comes with the package; the folder of another, or of a training, whose result is
+            taken or, while there is none, its last checkpoint; or the file itself.
+
+    Raises:
+        FileNotFoundError: when there is none.
+
+    Example:
+        >>> from monai_sscm.bundle import find_weights
+        >>> find_weights("chase_vessel_segmentation").endswith("models/model.pt")
+        True
+    """
+    path = _root() / source if str(source) in bundle_names() else Path(source)
+    files = [path, path / "models" / "model.pt", path / "states" / "last.pt"]
+    found = [file for file in files if file.is_file()]
+    if not found:
+        raise FileNotFoundError(
+            f"There are no weights {str(source)!r}: give one of {', '.join(bundle_names())}, the folder of a bundle or "
+            "of a training, or a file of weights."
+        )
+    return str(found[0].resolve())
 
 
 def copy_bundle(name: str, folder: str | Path) -> str:
@@ -115,6 +154,57 @@ def bundle_root(name: str) -> str:
     return find_bundle(name)
 
 
+def run_config(files: Sequence[str | Path], options: Mapping[str, Any]) -> None:
+    """
+    Run a bundle's configuration in this process, as ``python -m monai.bundle run`` does, without MONAI's summary of it.
+
+    Logging stays as this process has set it up.
+
+    Args:
+        files: configuration files of a bundle, each on top of those before it.
+        options: values that replace theirs, of the type they have there, or as text.
+
+    Raises:
+        ValueError: when the configuration has no value of an option's name.
+        RuntimeError: MONAI's, when an option or a file is wrong; see :py:func:`monai_sscm.errors.root_cause`.
+        SystemExit: when a signal stopped a training, or an image was left out.
+
+    Example:
+        >>> from monai_sscm.bundle import find_bundle, run_config
+        >>> config = find_bundle("chase_vessel_segmentation") + "/configs/inference.yaml"
+        >>> run_config([config], {"input": "images", "output_dir": "masks"})  # doctest: +SKIP
+    """
+    from monai.bundle import ConfigWorkflow  # not at the top: commands that only name bundles are quick
+
+    from monai_sscm.options import OPTIONS
+
+    paths = [str(path) for path in files]
+    # what is declared is read from its text when the options are checked
+    values = {k: v if k in OPTIONS or not isinstance(v, str) else read_value(v) for k, v in options.items()}
+    kind = "train" if Path(paths[0]).name == "train.yaml" else "infer"
+    with as_command_line(paths, options), _without_summaries():
+        check_command_line()
+        workflow = ConfigWorkflow(paths, workflow_type=kind, logging_file=False, **values)
+        workflow.initialize()
+        workflow.run()
+        workflow.finalize()
+
+
+@contextmanager
+def _without_summaries() -> Iterator[None]:
+    loggers = [logging.getLogger(f"monai.bundle.{name}") for name in ("scripts", "workflows")]
+    levels = [logger.level for logger in loggers]
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="parsing config_file")
+        for logger in loggers:
+            logger.setLevel(logging.ERROR)
+        try:
+            yield
+        finally:
+            for logger, level in zip(loggers, levels, strict=True):
+                logger.setLevel(level)
+
+
 def write_run(root: str | Path, options: Mapping[str, Any]) -> None:
     """
     Make a training's folder a bundle: with the configurations of the bundle that is trained, and the values that it is
@@ -135,6 +225,8 @@ def write_run(root: str | Path, options: Mapping[str, Any]) -> None:
     values = {name: _as_yaml(value) for name, value in options.items() if name not in ("device", "resume")}
     values["dataset_dir"] = _as_yaml(str(Path(options["dataset_dir"]).resolve()))
     values["output_dir"] = "$@bundle_root"
+    if Path(str(options.get("init_from"))).exists():
+        values["init_from"] = _as_yaml(str(Path(options["init_from"]).resolve()))
     values |= {name: _as_yaml(value) for name, value in other_overrides(options).items()}
     for path in sorted(source.iterdir()):
         if path.suffix not in (".yaml", ".json", ".conf"):

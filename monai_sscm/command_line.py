@@ -10,7 +10,7 @@
 # limitations under the License.
 
 
-"""The command line of ``python -m monai.bundle run``: what was typed, and whether it has an effect."""
+"""The command line that runs a configuration: what was typed, and whether it has an effect."""
 
 from __future__ import annotations
 
@@ -19,19 +19,85 @@ import difflib
 import inspect
 import re
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-__all__ = ["MONAI_BUNDLE", "check_command_line", "command_line_words", "config_files", "other_overrides"]
+__all__ = [
+    "MONAI_BUNDLE",
+    "as_command_line",
+    "check_command_line",
+    "command_line_words",
+    "config_files",
+    "configured_values",
+    "no_such_option",
+    "other_overrides",
+    "read_value",
+    "refuse_text_for_part",
+]
 
 #: how ``python -m monai.bundle`` is started: the end of its first word
 MONAI_BUNDLE = ("monai", "bundle", "__main__.py")
 # which of a bundle's files go on top of which; a file of one's own goes between
 _LAYERS = {"train.yaml": 0, "inference.yaml": 0, "evaluate.yaml": 1, "multi_gpu_train.yaml": 2}
 _LAYERS |= {"multi_gpu_evaluate.yaml": 2}
+
+# parts that are text, though an expression makes them
+_TEXTS = ("bundle_root", "run_name")
+
+# what stands for the command line while another command runs a configuration in this process
+_words: dict[str, str] | None = None
+
+
+@contextmanager
+def as_command_line(files: Sequence[str | Path], options: Mapping[str, Any]) -> Iterator[None]:
+    """
+    For a command that runs a configuration in this process: within it, the functions here answer as if
+    ``python -m monai.bundle run`` had been typed with these files and options.
+
+    Args:
+        files: the configuration files.
+        options: the options.
+
+    Example:
+        >>> from monai_sscm.command_line import as_command_line, config_files
+        >>> with as_command_line(["configs/train.yaml"], {"seed": 1}):
+        ...     print(config_files())
+        ['configs/train.yaml']
+    """
+    global _words
+    before = _words
+    paths = [str(path) for path in files]
+    _words = {"config_file": paths[0] if len(paths) == 1 else str(paths)}
+    _words |= {name: str(value) for name, value in options.items()}
+    try:
+        yield
+    finally:
+        _words = before
+
+
+def no_such_option(name: str, config: Mapping[str, Any] | Collection[str], where: str) -> ValueError:
+    """
+    The error for an option that there is not.
+
+    Args:
+        name: the option.
+        config: the configuration, whose ``options`` are those to be set; or their names.
+        where: where they stand.
+
+    Example:
+        >>> from monai_sscm.command_line import no_such_option
+        >>> no_such_option("zoon", ["zoom", "seed"], "train.yaml")
+        ValueError('There is no `zoon` in train.yaml: did you mean `--zoom`?')
+    """
+    sections = [config[key] for key in ("options", "+options") if key in config] if isinstance(config, Mapping) else []
+    known = {option for section in sections for option in section if option != "_target_"} or set(config)
+    near = difflib.get_close_matches(name, sorted(known), 1)
+    hint = f"did you mean `--{near[0]}`?" if near else "its values stand at the top of the file."
+    return ValueError(f"There is no `{name}` in {where}: {hint}")
 
 
 def check_command_line(argv: Sequence[str] | None = None) -> None:
@@ -47,7 +113,6 @@ def check_command_line(argv: Sequence[str] | None = None) -> None:
     """
     from monai.bundle import ConfigParser, run  # not at the top: commands that only name bundles are quick
 
-    argv = sys.argv if argv is None else argv
     options = command_line_words(argv)
     paths = config_files(argv)
     if not paths:  # of another program, in MONAI's `args_file`, or left out
@@ -60,13 +125,38 @@ def check_command_line(argv: Sequence[str] | None = None) -> None:
     if layers != sorted(layers):
         wanted = [path for _, path in sorted(zip(layers, paths, strict=True), key=lambda pair: pair[0])]
         raise ValueError(f"Each configuration file goes on top of those before it: give them as {wanted}.")
-    known = set(inspect.signature(run).parameters) | set(ConfigParser.load_config_files(paths))
+    config = ConfigParser.load_config_files(paths)
+    known = set(inspect.signature(run).parameters) | set(config)
     for option in options:
         name = re.split("::|#", option)[0]
-        if name not in known and not any(f"@{name}" in word for word in argv):
-            near = difflib.get_close_matches(name, known, 1)
-            hint = f"did you mean `--{near[0]}`?" if near else "its values stand at the top of the file."
-            raise ValueError(f"There is no `{name}` in {files}: {hint}")
+        if name not in known and not any(f"@{name}" in word for word in options.values()):
+            raise no_such_option(name, config, files)
+    for name, word in options.items():
+        refuse_text_for_part(name, word, config, files)
+
+
+def refuse_text_for_part(name: str, word: str, config: Mapping[str, Any], where: str) -> None:
+    """
+    Refuse text in place of a whole part of a configuration, such as its ``datalist``, from which nothing can be made.
+
+    Args:
+        name: what is replaced.
+        word: as it was typed.
+        config: the configuration.
+        where: where it stands.
+
+    Raises:
+        ValueError: then. An expression (``$``) or a reference (``@``) passes.
+    """
+    part = config.get(name)
+    is_part = isinstance(part, (dict, list)) or (isinstance(part, str) and part.startswith(("$", "@")) and "@" in part)
+    if not is_part or name in _TEXTS or any(name in config.get(key, ()) for key in ("options", "+options")):
+        return
+    if isinstance(read_value(word), str) and not word.strip().startswith(("$", "@")):
+        raise ValueError(
+            f"`{name}` is a part of the configuration and no option: change it in {where}, or give an expression that "
+            "begins with $."
+        )
 
 
 def config_files(argv: Sequence[str] | None = None) -> list[str]:
@@ -87,6 +177,8 @@ def config_files(argv: Sequence[str] | None = None) -> list[str]:
 
 def command_line_words(argv: Sequence[str] | None = None) -> dict[str, str]:
     """The options of ``python -m monai.bundle run`` as they were typed; of another program none."""
+    if argv is None and _words is not None:
+        return dict(_words)
     argv = sys.argv if argv is None else argv
     words: dict[str, str] = {}
     if Path(argv[0]).parts[-3:] != MONAI_BUNDLE:
@@ -112,11 +204,46 @@ def other_overrides(options: Mapping[str, Any], argv: Sequence[str] | None = Non
 
     arguments = set(inspect.signature(run).parameters)
     words = command_line_words(argv)
-    return {name: _value(word) for name, word in words.items() if name not in options and name not in arguments}
+    return {name: read_value(word) for name, word in words.items() if name not in options and name not in arguments}
 
 
-def _value(word: str) -> Any:
+def configured_values(names: Iterable[str], argv: Sequence[str] | None = None) -> dict[str, Any]:
+    """
+    Values of the configuration files, without what the command line overrides.
+
+    Args:
+        names: names of values, with ``#`` or ``::`` before those further down, such as ``lr_scheduler#power``.
+        argv: the command line; None: this process's.
+
+    Returns:
+        the values by name, as they stand in the files, None for one that they do not have; none at all where this is
+        another program than ``python -m monai.bundle run``, whose values are not known.
+    """
+    from monai.bundle import ConfigParser
+
+    names, paths = list(names), config_files(argv)
+    if not names or not paths:
+        return {}
+    parser = ConfigParser(ConfigParser.load_config_files(paths))
+    return {name: parser[name] if name in parser else None for name in names}
+
+
+def read_value(word: str) -> Any:
+    """
+    A value as it stands in a configuration.
+
+    Args:
+        word: as it was typed.
+
+    Returns:
+        the value; what is no YAML, such as a reference (``@name``), as it was typed.
+
+    Example:
+        >>> from monai_sscm.command_line import read_value
+        >>> read_value("[32, 32]"), read_value("@zoom")
+        ([32, 32], '@zoom')
+    """
     try:
         return yaml.safe_load(word)
-    except yaml.YAMLError:
+    except (yaml.YAMLError, ValueError, RecursionError):  # ValueError: of a date that there is not
         return word

@@ -13,11 +13,17 @@
 
 from __future__ import annotations
 
+import builtins
+import contextlib
 import errno
+import json
+import logging
 import os
+import re
 import signal
 import sys
 import threading
+import time
 import traceback
 from pathlib import Path
 from types import TracebackType
@@ -27,9 +33,12 @@ from tqdm import tqdm
 
 from .command_line import MONAI_BUNDLE
 
-__all__ = ["install_error_hook", "one_line", "raised_here", "root_cause"]
+__all__ = ["install_error_hook", "one_line", "raised_here", "root_cause", "shown"]
 
 _PACKAGE = str(Path(__file__).parent) + os.sep
+# what PyTorch says of a process that loads images: that it is no more, or what it raised, as text
+_LOST = re.compile(r"DataLoader worker \(pid")
+_IN_WORKER = re.compile(r"Caught \w+ in DataLoader worker")
 # how a command of ours, or of MONAI's bundles, with or without torchrun, is started: the end of its first word
 _COMMANDS = (MONAI_BUNDLE, ("monai_sscm", "__main__.py"), ("monai-sscm",))
 
@@ -91,6 +100,7 @@ def install_error_hook() -> None:
     parts = program.parts if program.suffix == ".py" else (program.stem,)  # monai-sscm.exe on Windows
     if any(parts[-len(command) :] == command for command in _COMMANDS):
         sys.excepthook = _print_error
+        logging.getLogger("ignite.engine.engine").setLevel(logging.CRITICAL)  # it would say the same before
 
 
 def _print_error(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
@@ -107,8 +117,11 @@ def _print_error(kind: type[BaseException], error: BaseException, trace: Traceba
     foreseen = isinstance(cause, (ValueError, OSError)) and raised_here(cause)
     if isinstance(cause, OSError) and cause.errno == errno.ENAMETOOLONG:  # wherever a path is looked at first
         foreseen, cause = True, OSError(f"The name {str(cause.filename)!r} is too long for a file: check it.")
+    told = next((text for e in reversed(_chain(error)) if (text := _from_worker(e))), None)
+    if not foreseen and told is not None:
+        foreseen, cause = True, ValueError(told)
     # PyTorch raises it wherever the process is when a worker ends, in no code of ours
-    lost = next((e for e in _chain(error) if isinstance(e, RuntimeError) and "DataLoader worker" in str(e)), None)
+    lost = next((e for e in _chain(error) if isinstance(e, RuntimeError) and _LOST.match(str(e))), None)
     if not foreseen and lost is not None:
         foreseen = True
         cause = OSError(
@@ -119,6 +132,36 @@ def _print_error(kind: type[BaseException], error: BaseException, trace: Traceba
         sys.__excepthook__(kind, error, trace)
     if foreseen:
         print(f"Error: {cause}", file=sys.stderr)
+    _tell_torchrun(f"Error: {cause}" if foreseen else one_line(error))
+
+
+def _from_worker(error: BaseException) -> str | None:
+    """
+    What this package said in a process that loads images, which comes as the text of a traceback; None where it said
+    nothing. Of several in a chain, the text has the first cause first.
+    """
+    text = str(error)
+    if not _IN_WORKER.match(text):
+        return None
+    said = None
+    for block in text.split("Traceback (most recent call last):\n")[1:]:
+        frames = re.findall(r'^  File "(.+)", line \d+, in .+$', block, re.MULTILINE)
+        raised = re.search(r"^([A-Za-z_.]+): (.+)$", block, re.MULTILINE)
+        kind = getattr(builtins, raised[1], None) if raised else None
+        foreseen = isinstance(kind, type) and issubclass(kind, (ValueError, OSError))
+        if raised and foreseen and frames and frames[-1].startswith(_PACKAGE):
+            said = raised[2]
+    return said
+
+
+def _tell_torchrun(text: str) -> None:
+    """Leave the last words where torchrun, whose report comes after them, takes them from."""
+    path = os.environ.get("TORCHELASTIC_ERROR_FILE")
+    if path is None:
+        return
+    message = {"message": text, "extraInfo": {"py_callstack": text, "timestamp": str(int(time.time()))}}
+    with contextlib.suppress(OSError):
+        Path(path).write_text(json.dumps({"message": message}), "utf-8")
 
 
 def _debug() -> bool:
@@ -143,6 +186,26 @@ def one_line(error: BaseException, longest: int = 300) -> str:
         'two lines'
     """
     return " ".join(str(error).split())[:longest]
+
+
+def shown(value: Any, longest: int = 200) -> str:
+    """
+    A value as it was given, for a message: its beginning where it is long.
+
+    Args:
+        value: anything.
+        longest: how many characters are shown.
+
+    Example:
+        >>> from monai_sscm.errors import shown
+        >>> shown("a" * 9, longest=4)
+        "'aaa..."
+    """
+    try:
+        text = repr(value)
+    except Exception:  # of any object, and of numbers of thousands of digits
+        text = f"a value of the type {type(value).__name__}"
+    return text if len(text) <= longest else f"{text[:longest]}..."
 
 
 def raised_here(error: BaseException) -> bool:

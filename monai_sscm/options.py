@@ -14,6 +14,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -25,6 +26,7 @@ import torch
 import yaml
 
 from monai_sscm.command_line import command_line_words
+from monai_sscm.errors import shown
 
 __all__ = ["OPTIONS", "Option", "Options"]
 
@@ -64,13 +66,12 @@ class Option:
                 return None
             value = None
         try:
-            if value is None:
-                self.read("")  # says what it must be
-                raise _Wrong("a value, not null")
-            return self.read(value)
+            for tried in (value, ""):  # the second says what it must be
+                with contextlib.suppress(TypeError, ValueError, ArithmeticError, RecursionError, OSError):
+                    return self.read("" if tried is None else tried)
+            raise _Wrong("another value")
         except _Wrong as e:
-            or_null = ", or null" if self.null else ""
-            raise ValueError(f"`{name}` must be {e}{or_null}, got {value!r}.") from None
+            raise ValueError(f"`{name}` must be {e}{', or null' * self.null}, got {shown(value)}.") from None
 
 
 def _number(kind: type, low: float, high: float = math.inf, above: bool = False, below: bool = False) -> Callable:
@@ -127,7 +128,7 @@ def _path(value: Any) -> str:
 
 
 def _pattern(value: Any) -> str:
-    what = 'a regular expression with the patient in parentheses, such as "(p[0-9]+)_"'
+    what = 'a regular expression for the start of names, with the patient in parentheses, such as "(p[0-9]+)_"'
     try:
         if re.compile(_text(value)).groups < 1:
             raise _Wrong(what)
@@ -137,7 +138,7 @@ def _pattern(value: Any) -> str:
 
 
 def _items(value: Any) -> list[Any]:
-    """A sequence, or the text of one, as a list; one item alone as a list of it."""
+    """A sequence, or the text of one, ``[a, b]`` or ``a,b``, as a list; one item alone as a list of it."""
     if isinstance(value, str):
         text = value.strip()
         if text.startswith("["):
@@ -148,7 +149,7 @@ def _items(value: Any) -> list[Any]:
             if not isinstance(value, list):
                 raise _Wrong("")
         else:
-            value = [text]
+            value = [item.strip() for item in text.split(",")]
     if isinstance(value, (int, float)):
         value = [value]
     if not isinstance(value, Sequence):
@@ -192,23 +193,41 @@ def _device(value: Any) -> torch.device:
     return device
 
 
-def _input(value: Any) -> Any:
-    """An image, a folder or a text file by its path, or a list of images."""
-    is_list = isinstance(value, str) and value.strip().startswith("[") and not Path(value).exists()
-    is_list = is_list or isinstance(value, (list, tuple))
-    return _list("an image, a folder of images or a list of them", _path)(value) if is_list else _path(value)
+def _paths(what: str) -> Callable:
+    def read(value: Any) -> Any:
+        is_list = isinstance(value, str) and value.strip().startswith("[") and not Path(value).exists()
+        is_list = is_list or isinstance(value, (list, tuple))
+        return _list(what, _path)(value) if is_list else _path(value)
+
+    return read
 
 
 _COUNT, _AT_LEAST_0 = _number(int, 1), _number(int, 0)
 _SHARE, _POSITIVE, _NOT_NEGATIVE = _number(float, 0, 1), _number(float, 0, above=True), _number(float, 0)
 _SIZE = _list("a list of 2 or 3 whole numbers of at least 1", _COUNT, 2, 3)
 _CROP = _choice("anywhere", "with_classes")
+_SPACING = _list("a list of 2 or 3 numbers above 0, in mm", _POSITIVE, 2, 3)
+
+
+def _stride(value: Any) -> Any:
+    return _SIZE(value) if isinstance(value, (list, tuple)) else _COUNT(value)
+
+
+def _intensity_range(value: Any) -> list[float]:
+    what = "two intensities, the lower one first"
+    low_high = _list(what, _number(float, -math.inf), 2, 2)(value)
+    if not low_high[0] < low_high[1]:
+        raise _Wrong(what)
+    return low_high
+
 
 #: by name; a bundle may have options of its own, which are taken as they are
 OPTIONS: dict[str, Option] = {
     # data
     "dataset_dir": Option(_path),
     "num_labeled": Option(_COUNT, null=True, kept=True),
+    "val_fraction": Option(_number(float, 0, 1, below=True), kept=True),
+    "train_on_test_images": Option(_boolean, kept=True),
     "unlabeled_images": Option(_boolean, kept=True),
     "spatial_dims": Option(_number(int, 2, 3), kept=True),
     "in_channels": Option(_COUNT, kept=True),
@@ -216,13 +235,26 @@ OPTIONS: dict[str, Option] = {
         _list("a list of at least 2 different names, background first", _text, 2, unique=True), kept=True
     ),
     "group_pattern": Option(_pattern, null=True, kept=True),
+    "ignore_index": Option(_number(int, -math.inf), null=True, kept=True),
     "paste_classes": Option(_paste_classes, kept=True),
     "paste_prob": Option(_SHARE, kept=True),
     "paste_margin": Option(_AT_LEAST_0, kept=True),
     "keep_class_shares": Option(_boolean, kept=True),
     "zoom": Option(_POSITIVE, kept=True),
-    "size": Option(_SIZE, kept=True),
+    "shortest_side": Option(_COUNT, null=True, kept=True),
+    "field_of_view": Option(_choice("find"), null=True, kept=True),
+    "spacing": Option(_SPACING, null=True, kept=True),
+    "size": Option(_SIZE, null=True, kept=True),
+    "intensity_range": Option(_intensity_range, null=True, kept=True),
     "patch_size": Option(_SIZE, kept=True),
+    "channels": Option(_list("a list of at least 2 whole numbers of at least 1", _COUNT, 2), kept=True),
+    "strides": Option(
+        _list("a list of whole numbers of at least 1, or of lists with one for each axis", _stride), kept=True
+    ),
+    "mirror_axes": Option(
+        _list("a list of different axes, from 0 to 2", _number(int, 0, 2), 0, 3, unique=True), kept=True
+    ),
+    "turn": Option(_boolean, kept=True),
     "labeled_crop": Option(_CROP, kept=True),
     "donor_crop": Option(_CROP, kept=True),
     "align_donors": Option(_boolean, kept=True),
@@ -232,6 +264,7 @@ OPTIONS: dict[str, Option] = {
     # training
     "method": Option(_text, kept=True),
     "seed": Option(_number(int, 0, 2**32 - 1)),
+    "init_from": Option(_path, null=True),
     "resume": Option(_boolean),
     "max_epochs": Option(_COUNT),
     "epoch_length": Option(_COUNT),
@@ -256,16 +289,15 @@ OPTIONS: dict[str, Option] = {
     "discriminator_learning_rate": Option(_POSITIVE, kept=True),
     # evaluation and inference
     "part": Option(_choice("val", "test")),
-    "checkpoint": Option(_path),
+    "checkpoint": Option(_paths("a checkpoint or a list of them")),
     "weights": Option(_choice("teacher", "student")),
     "evaluation_dir": Option(_path),
-    "input": Option(_input, null=True),
+    "input": Option(_paths("an image, a folder of images or a list of them"), null=True),
     "save_probabilities": Option(_boolean),
     "save_overlays": Option(_boolean),
     "overlap": Option(_number(float, 0, 1, below=True)),
     "sw_batch_size": Option(_COUNT),
     "slab": Option(_COUNT),
-    "shortest_side": Option(_COUNT, null=True),
 }
 
 
@@ -278,7 +310,8 @@ class Options(Mapping):
     and a wrong value is refused before anything is made from it.
 
     Args:
-        size_multiple: the network halves images so far: sizes of crops must be multiples of it.
+        size_multiple: the network halves images so far: sizes of crops must be multiples of it, of one number or of
+            one for each axis. None: as ``strides`` among the values say.
         values: the options by name; one that :py:data:`OPTIONS` does not declare is taken as it is.
 
     Raises:
@@ -294,7 +327,7 @@ class Options(Mapping):
         ValueError: `max_epochs` must be a whole number of at least 1, got 0.
     """
 
-    def __init__(self, size_multiple: int = 1, **values: Any) -> None:
+    def __init__(self, size_multiple: int | Sequence[int] | None = None, **values: Any) -> None:
         self._values: dict[str, Any] = {}
         words = command_line_words()
         for name, value in values.items():
@@ -304,22 +337,45 @@ class Options(Mapping):
             self._values[name] = value if option is None else option(name, value)
         self._check_together(size_multiple)
 
-    def _check_together(self, size_multiple: int) -> None:
+    def _check_together(self, size_multiple: int | Sequence[int] | None) -> None:
         values = self._values
-        patch_size, classes, dims = (values.get(name) for name in ("patch_size", "paste_classes", "spatial_dims"))
-        if patch_size and any(side % size_multiple for side in patch_size):
-            near = [max(1, round(side / size_multiple)) * size_multiple for side in patch_size]
-            raise ValueError(
-                f"`patch_size` must be multiples of {size_multiple}, since the network halves images so far, got "
-                f"{patch_size}: take {near}."
-            )
-        for name in ("patch_size", "size"):
+        classes, dims = (values.get(name) for name in ("paste_classes", "spatial_dims"))
+        for name in ("patch_size", "size", "spacing"):
             if dims and values.get(name) and len(values[name]) != dims:
                 raise ValueError(f"`{name}` must have {dims} numbers, as `spatial_dims` says, got {values[name]}.")
+        if dims and max(values.get("mirror_axes") or [0]) >= dims:
+            raise ValueError(
+                f"`mirror_axes` must be axes from 0 to {dims - 1}, as `spatial_dims` says, got {values['mirror_axes']}."
+            )
+        if values.get("size") and values.get("spacing"):
+            raise ValueError("`size` and `spacing` both say how large slices are: set one of them to null.")
+        self._check_network(size_multiple)
         if isinstance(classes, list) and "class_names" in values and max(classes) >= len(values["class_names"]):
             raise ValueError(
                 f"`paste_classes` are indices of `class_names`, from 0 to {len(values['class_names']) - 1}, "
                 f"got {classes}."
+            )
+
+    def _check_network(self, size_multiple: int | Sequence[int] | None) -> None:
+        """Whether the U-Net's values fit together, and crops go through it."""
+        values = self._values
+        dims, channels, patch_size = (values.get(name) for name in ("spatial_dims", "channels", "patch_size"))
+        strides = values.get("strides") or []
+        if strides and channels and len(strides) != len(channels) - 1:
+            raise ValueError(f"`strides` must have one item fewer than `channels`, {channels}, got {strides}.")
+        if dims and any(isinstance(stride, list) and len(stride) != dims for stride in strides):
+            raise ValueError(f"Each list in `strides` must have {dims} numbers, as `spatial_dims` says, got {strides}.")
+        if not patch_size:
+            return
+        multiples = [math.prod(s if isinstance(s, int) else s[i] for s in strides) for i, _ in enumerate(patch_size)]
+        if size_multiple is not None:
+            multiples = [size_multiple for _ in patch_size] if isinstance(size_multiple, int) else list(size_multiple)
+        near = [max(1, round(n / m)) * m for n, m in zip(patch_size, multiples, strict=True)]
+        if any(n % m for n, m in zip(patch_size, multiples, strict=True)):
+            what = f"{multiples[0]}" if len(set(multiples)) == 1 else f"{multiples}, axis by axis"
+            raise ValueError(
+                f"`patch_size` must be multiples of {what}, since the network halves images so far, got "
+                f"{patch_size}: take {near}."
             )
 
     def kept(self) -> dict[str, Any]:

@@ -19,6 +19,7 @@ from pathlib import Path
 import pytest
 
 from monai_sscm.datasets import write_chest_phantoms, write_vessel_phantoms
+from tests.helpers.volumes import write_organ_phantoms
 
 
 @pytest.fixture(scope="session")
@@ -38,6 +39,18 @@ def chest_phantoms(tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def phantoms(vessel_phantoms, chest_phantoms) -> dict[str, Path]:
+def organ_phantoms(tmp_path_factory) -> Path:
+    """Volumes: 5 for training, 2 for validation, 3 for testing."""
+    folder = tmp_path_factory.mktemp("organ_phantoms")
+    write_organ_phantoms(folder, {"train": 5, "val": 2, "test": 3})
+    return folder
+
+
+@pytest.fixture(scope="session")
+def phantoms(vessel_phantoms, chest_phantoms, organ_phantoms) -> dict[str, Path]:
     """Data for each bundle."""
-    return {"chase_vessel_segmentation": vessel_phantoms, "covid19_ct_segmentation": chest_phantoms}
+    return {
+        "chase_vessel_segmentation": vessel_phantoms,
+        "covid19_ct_segmentation": chest_phantoms,
+        "hippocampus_mr_segmentation": organ_phantoms,
+    }

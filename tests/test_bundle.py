@@ -12,6 +12,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 
 import pytest
@@ -19,7 +20,15 @@ import torch
 import yaml
 from monai.bundle import ConfigParser, ConfigWorkflow
 
-from monai_sscm.bundle import bundle_names, bundle_root, copy_bundle, find_bundle, write_run
+from monai_sscm.bundle import (
+    bundle_names,
+    bundle_root,
+    copy_bundle,
+    find_bundle,
+    find_weights,
+    run_config,
+    write_run,
+)
 from monai_sscm.options import Options
 from tests.helpers.bundles import BUNDLES, CONFIGS, workflow
 
@@ -35,6 +44,18 @@ def test_bundles_are_found_and_copied(tmp_path):
     for name in ("chase", tmp_path):
         with pytest.raises(ValueError, match="There is no bundle .*: choose one of chase_vessel_segmentation"):
             find_bundle(name)
+
+
+def test_weights_are_found_by_a_name_a_folder_or_a_file(tmp_path):
+    shipped = CONFIGS.parent / "models" / "model.pt"
+    for source in ("chase_vessel_segmentation", CONFIGS.parent, shipped):
+        assert Path(find_weights(source)).samefile(shipped)
+    for name in ("states/last.pt", "models/model.pt"):  # of a training that is not finished, and then is
+        (tmp_path / name).parent.mkdir()
+        torch.save({}, tmp_path / name)
+        assert find_weights(tmp_path) == str(tmp_path / name)
+    with pytest.raises(FileNotFoundError, match="There are no weights 'chase': give one of chase_vessel_segmentation"):
+        find_weights("chase")
 
 
 @pytest.mark.parametrize("bundle", bundle_names())
@@ -87,6 +108,7 @@ def test_what_is_refused_changes_no_file(phantoms, tmp_path):
 
     def files() -> dict[Path, bytes]:
         found = (path for path in tmp_path.rglob("*") if path.is_file() and path.parent.name != "logs")
+        found = (path for path in found if path.name != ".lock")  # a process keeps it that may try again
         return {path: path.read_bytes() for path in found}
 
     def start(**values) -> None:
@@ -120,8 +142,32 @@ def test_the_values_of_a_run_are_written_as_yaml(tmp_path, monkeypatch):
     assert written["output_dir"] == "$@bundle_root" and Path(written["dataset_dir"]).is_absolute()
     # no options, and yet what this training is
     assert written["lr_scheduler#power"] == 3 and written["loss"] == {"_target_": "DiceLoss"}
+    # weights to start from are there wherever it goes on
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "other.pt").touch()
+    for source, known in (("other.pt", str(tmp_path / "other.pt")), ("chase_vessel_segmentation",) * 2):
+        write_run(CONFIGS.parent, {**options, "init_from": source})
+        assert yaml.safe_load((tmp_path / "run" / "configs" / "train.yaml").read_text())["init_from"] == known
     # again from there, in place
     again = Options(**{**options, "zoom": 0.75, "dataset_dir": written["dataset_dir"]})
     write_run(tmp_path / "run", again)
     written = yaml.safe_load((tmp_path / "run" / "configs" / "train.yaml").read_text())
     assert written["zoom"] == 0.75 and written["lr_scheduler#power"] == 3
+
+
+def test_a_configuration_runs_in_this_process_without_monais_summary(phantoms, tmp_path, capsys, recwarn):
+    values = {"dataset_dir": str(phantoms["chase_vessel_segmentation"]), "output_dir": str(tmp_path), "zoom": "1.0"}
+    values |= {"num_labeled": 2, "patch_size": "[32, 32]", "max_epochs": "1", "epoch_length": "2", "device": "cpu"}
+    root, level = logging.getLogger(), logging.getLogger("monai.bundle.workflows").level
+    before = root.handlers, root.level
+    run_config([CONFIGS / "train.yaml"], {**values, "lr_scheduler#power": "0.8", "train#trainer#decollate": "false"})
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].startswith("2 labeled, ") and lines[1].startswith("epoch 1/1, ") and len(lines) == 4
+    assert not [w for w in recwarn if "parsing config_file" in str(w.message)]
+    assert (root.handlers, root.level) == before and logging.getLogger("monai.bundle.workflows").level == level
+    # what was given as text is of its type, and stands in the training's configuration
+    assert torch.load(tmp_path / "states" / "last.pt", weights_only=True)["lr_scheduler"]["power"] == 0.8
+    written = yaml.safe_load((tmp_path / "configs" / "train.yaml").read_text())
+    assert written["patch_size"] == [32, 32] and written["train#trainer#decollate"] is False
+    with pytest.raises(ValueError, match="no `zoon` in .*train.yaml: did you mean `--zoom`"):
+        run_config([CONFIGS / "train.yaml"], {**values, "zoon": "1.0"})

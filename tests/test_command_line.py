@@ -15,7 +15,13 @@ from __future__ import annotations
 import pytest
 
 from monai_sscm.bundle import find_bundle
-from monai_sscm.command_line import check_command_line, config_files, other_overrides
+from monai_sscm.command_line import (
+    as_command_line,
+    check_command_line,
+    config_files,
+    configured_values,
+    other_overrides,
+)
 
 TRAIN, EVALUATE = (f"{find_bundle('chase_vessel_segmentation')}/configs/{name}.yaml" for name in ("train", "evaluate"))
 
@@ -26,6 +32,14 @@ TRAIN, EVALUATE = (f"{find_bundle('chase_vessel_segmentation')}/configs/{name}.y
         (TRAIN, ["--num_labelled", "3"], "no `num_labelled` in .*train.yaml: did you mean `--num_labeled`"),
         (TRAIN, ["--seed", "1", "--zoon=1.0"], "no `zoon` in .* did you mean `--zoom`"),
         (TRAIN, ["--part", "test"], "no `part` in"),
+        (
+            TRAIN,
+            ["--data_list", "x"],
+            r"no `data_list` in .*train.yaml: (did you mean `--dataset_dir`|its values stand)",
+        ),
+        (TRAIN, ["--datalist", "data.json"], "`datalist` is a part of the configuration and no option: change it in"),
+        (TRAIN, ["--optimizer", "adam"], "`optimizer` is a part of the configuration and no option"),
+        (TRAIN, ["--trainer", "x"], "no `trainer` in .*train.yaml: its values stand at the top"),
         (TRAIN, ["-num_labeld", "3"], "no `num_labeld` in .*: did you mean `--num_labeled`"),
         (TRAIN, ["--num_labeled", "None"], "MONAI leaves out `--num_labeled None`: give `--num_labeled null`"),
         (TRAIN, ["--qqqqqq", "1"], "no `qqqqqq` in .* at the top of the file"),
@@ -70,3 +84,30 @@ def test_files_and_overrides_as_they_were_typed():
     assert config_files(argv) == [TRAIN, EVALUATE] and config_files(["/bin/pytest", *argv[1:]]) == []
     assert config_files([*argv[:2], "--config_file", "a.yaml,b.yaml"]) == ["a.yaml", "b.yaml"]
     assert other_overrides({"seed": 0}, argv) == {"lr_scheduler#power": 3, "loss": "@other"}
+
+
+def test_a_command_that_runs_a_configuration_stands_for_monais():
+    assert config_files() == []  # of the tests' own command
+    with as_command_line([TRAIN, EVALUATE], {"seed": 0, "lr_scheduler#power": "3", "part": "test"}):
+        assert config_files() == [TRAIN, EVALUATE]
+        assert other_overrides({"seed": 0, "part": "test"}) == {"lr_scheduler#power": 3}
+        check_command_line()
+        with pytest.raises(ValueError, match="no `sed` in"), as_command_line([TRAIN], {"sed": 1}):
+            check_command_line()
+        assert config_files() == [TRAIN, EVALUATE]
+    assert config_files() == []
+
+
+def test_values_of_the_files_without_overrides(tmp_path):
+    (tmp_path / "train.yaml").write_text("a: {b: 1, c: [x, y]}\nd: 2\n")
+    (tmp_path / "more.yaml").write_text("a#b: 3\n")
+    argv = ["/lib/monai/bundle/__main__.py", "run", "--a#b", "7", "--config_file"]
+    both = f"{tmp_path}/train.yaml,{tmp_path}/more.yaml"
+    assert configured_values(["a#b", "a::c::1", "d", "e"], [*argv, f"{tmp_path}/train.yaml"]) == {
+        "a#b": 1,
+        "a::c::1": "y",
+        "d": 2,
+        "e": None,
+    }
+    assert configured_values({"a#b"}, [*argv, both]) == {"a#b": 3}
+    assert configured_values([], [*argv, both]) == configured_values(["d"], ["script.py"]) == {}

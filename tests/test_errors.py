@@ -13,11 +13,15 @@
 
 from __future__ import annotations
 
+import json
+import logging
 import os
 import signal
 import sys
 
 import pytest
+from monai.transforms import Compose
+from torch.utils.data import DataLoader, Dataset
 
 from monai_sscm.errors import install_error_hook, raised_here, root_cause
 from monai_sscm.io import PictureReader, inference_datalist
@@ -29,6 +33,7 @@ def last_words(monkeypatch, capsys):
     monkeypatch.setattr(sys, "excepthook", sys.excepthook)
     monkeypatch.setattr(sys, "argv", ["/lib/monai/bundle/__main__.py", "run"])
     handler = signal.getsignal(signal.SIGCHLD)
+    monkeypatch.setattr(logging.getLogger("ignite.engine.engine"), "level", logging.NOTSET)
     monkeypatch.setattr("threading.enumerate", list)  # nor wait for threads that other tests have left
     install_error_hook()
 
@@ -67,6 +72,30 @@ def test_a_worker_that_is_lost_meanwhile_does_not_take_the_last_words(last_words
     assert last_words(fail).startswith("Error: A process that loads images has ended (DataLoader worker (pid 1)")
 
 
+class Damaged(Dataset):
+    """A data set whose images cannot be read, as its transforms say or as nobody foresaw."""
+
+    def __init__(self, transform) -> None:
+        self.transform = Compose([transform])
+
+    def __len__(self) -> int:
+        return 2
+
+    def __getitem__(self, index: int):
+        return self.transform("none.png")
+
+
+def test_what_a_worker_says_are_the_last_words(last_words, monkeypatch, tmp_path):
+    """And those of torchrun's report."""
+    monkeypatch.setenv("TORCHELASTIC_ERROR_FILE", str(tmp_path / "error.json"))
+    loader = DataLoader(Damaged(PictureReader().get_data), num_workers=1)
+    expected = "Error: There is no picture 'none.png': check its name."
+    assert last_words(list, loader) == expected + "\n"
+    assert json.loads((tmp_path / "error.json").read_text())["message"]["extraInfo"]["py_callstack"] == expected
+    printed = last_words(list, DataLoader(Damaged(int), num_workers=1))
+    assert printed.startswith("Traceback") and "invalid literal for int()" in printed and "memory" not in printed
+
+
 def test_what_was_not_foreseen_has_its_traceback(last_words):
     printed = last_words(len, 1)
     assert printed.startswith("Traceback") and "TypeError" in printed and "Error:" not in printed.splitlines()[0]
@@ -99,8 +128,12 @@ def test_the_hook_is_installed_in_commands_alone(monkeypatch, program, installed
 
     monkeypatch.setattr(sys, "excepthook", hook_of_host)
     monkeypatch.setattr(sys, "argv", [program])
+    monkeypatch.setattr(logging.getLogger("ignite.engine.engine"), "level", logging.NOTSET)
     install_error_hook()
     assert (sys.excepthook is not hook_of_host) == installed
+    # ignite would print what the hook does
+    level = logging.getLogger("ignite.engine.engine.Trainer").getEffectiveLevel()
+    assert (level == logging.CRITICAL) == installed
 
 
 def test_the_root_cause_is_the_first_of_ours():

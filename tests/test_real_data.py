@@ -201,3 +201,37 @@ def test_hippocampus_volumes_in_3d():
     parser = hippocampus.arguments().parse_args(["--dataset_dir", str(DATA / "hippocampus"), "--steps", "4"])
     result = hippocampus.run("supmix", 0, parser, volumes=8)
     assert result["steps"] == 4 and set(result["teacher_last"]) >= {"mean_iou", "iou_anterior", "iou_posterior"}
+
+
+@chase
+def test_shipped_weights_see_nothing_outside_the_field_of_view(tmp_path):
+    """In black rows, as another camera puts them above its photographs, and around a smaller round field."""
+    name = CHASE_DB1_SPLIT["val"][0]
+    image = np.asarray(Image.open(next((DATA / "chase_db1" / "images").glob(f"{name}.*"))).convert("RGB"))
+    label = np.asarray(Image.open(next((DATA / "chase_db1" / "labels").glob(f"{name}*"))).convert("L")) > 0
+    rows, columns = np.mgrid[: image.shape[0], : image.shape[1]]
+    disc = (rows - 480) ** 2 + (columns - 500) ** 2 < 380**2
+    noise = np.random.default_rng(0).integers(0, 6, image.shape)
+    cases = {
+        "rows": (np.pad(image[200:], ((100, 0), (0, 0), (0, 0))), np.pad(label[200:], ((100, 0), (0, 0)))),
+        "round": (np.where(disc[..., None], image, noise).astype(np.uint8), label & disc),
+    }
+    for kind, (photograph, _) in cases.items():
+        Image.fromarray(photograph).save(tmp_path / f"{kind}.png")
+    bundle = ROOT / "bundles" / "chase_vessel_segmentation"
+    run = ConfigWorkflow(
+        str(bundle / "configs" / "inference.yaml"),
+        workflow_type="infer",
+        logging_file=False,
+        bundle_root=str(bundle),
+        input=[str(tmp_path / f"{kind}.png") for kind in cases],
+        output_dir=str(tmp_path / "masks"),
+        device=torch.device("cpu"),
+    )
+    run.initialize()
+    run.run()
+    for kind, (_, truth) in cases.items():
+        mask = np.asarray(Image.open(tmp_path / "masks" / f"{kind}_seg.png")) > 0
+        outside = np.arange(len(mask))[:, None] < 100 if kind == "rows" else ~disc
+        assert not (mask & outside).any()
+        assert 2 * (mask & truth).sum() / (mask.sum() + truth.sum()) > 0.75  # as in the whole photograph

@@ -14,12 +14,14 @@
 from __future__ import annotations
 
 import argparse
+import logging
 import sys
 from collections.abc import Sequence
 
 import monai_sscm
 
-from . import bundle, demo, phantoms, prepare, study
+from . import bundle, demo, evaluate, phantoms, plan, predict, prepare, study, train
+from .arguments import CommandParser
 
 __all__ = ["main"]
 
@@ -49,6 +51,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         from monai_sscm.errors import install_error_hook
 
         install_error_hook()
+        # warnings of all, and what this package says besides
+        logging.basicConfig(format="%(levelname)s: %(message)s")
+        logging.getLogger("monai_sscm").setLevel(logging.INFO)
         command(**values)
     except KeyboardInterrupt:
         raise SystemExit(130) from None
@@ -57,7 +62,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser("monai-sscm", description="Semi-supervised segmentation for MONAI.")
     parser.add_argument("--version", action="version", version=f"monai-sscm {monai_sscm.__version__}")
-    subparsers = parser.add_subparsers(metavar="command")
-    for command in (demo, study, prepare, bundle, phantoms):
+    subparsers = parser.add_subparsers(metavar="command", parser_class=CommandParser)
+    for command in (train, predict, evaluate, plan, demo, study, prepare, bundle, phantoms):
         command.add_parser(subparsers)
     return parser

@@ -25,18 +25,22 @@ def add_parser(subparsers: Any) -> None:
     parser = add_command(
         subparsers, "prepare", "bring a public data set into the folders that a bundle reads, and verify it"
     )
-    parser.add_argument("dataset", choices=["chase_db1"])
+    parser.add_argument("dataset", choices=["chase_db1", "hippocampus"])
     parser.add_argument(
-        "--from", dest="source", metavar="ZIP_OR_FOLDER", help="what you have already; else it is downloaded"
+        "--from", dest="source", metavar="FILE_OR_FOLDER", help="what you have already; else it is downloaded"
     )
-    parser.add_argument("--output_dir", default="data/chase_db1", help="folder to write to")
+    parser.add_argument("--output_dir", help="folder to write to; else data/ and the data set's name")
     parser.add_argument("--url", help="where to download it from; else from its publisher")
     parser.set_defaults(func=run)
 
 
-def run(dataset: str, output_dir: str, source: str | None, url: str | None) -> None:
-    """Run the command, see :py:func:`monai_sscm.datasets.prepare_chase_db1`."""
-    from monai_sscm.datasets import CHASE_DB1_URL, prepare_chase_db1
+def run(dataset: str, output_dir: str | None, source: str | None, url: str | None) -> None:
+    """
+    Run the command, see :py:func:`monai_sscm.datasets.prepare_chase_db1` and
+    :py:func:`monai_sscm.datasets.prepare_hippocampus`.
+    """
+    from monai_sscm import datasets
 
-    assert dataset == "chase_db1"
-    print(prepare_chase_db1(output_dir, source, url or CHASE_DB1_URL))
+    given = {"output_dir": output_dir, "source": source, "url": url}
+    prepare = getattr(datasets, f"prepare_{dataset}")
+    print(prepare(**{name: value for name, value in given.items() if value is not None}))

@@ -47,7 +47,7 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument("--methods_file", help="YAML file with more methods: title and values by name")
     parser.add_argument("--num_labeled", nargs="+", type=positive_int, default=[2], metavar="N", help="label budgets")
     parser.add_argument(
-        "--seeds", nargs="+", type=int, default=[0, 1, 2], metavar="SEED", help="each draws a labelled list and weights"
+        "--seeds", nargs="+", type=int, default=[0, 1, 2], metavar="SEED", help="each draws a labeled list and weights"
     )
     parser.add_argument("--part", choices=["val", "test"], default="test", help="images that are scored")
     parser.add_argument(
@@ -59,7 +59,9 @@ def add_parser(subparsers: Any) -> None:
         help="values of train.yaml for all runs",
     )
     parser.add_argument(
-        "--group_pattern", help="regular expression whose first group is the patient in a file name: '(p[0-9]+)_'"
+        "--group_pattern",
+        help="regular expression, matched at the start of each image's name, whose first group is the patient: "
+        "'(p[0-9]+)_'; must fit all names",
     )
     parser.add_argument("--reference", default="supmix_sufd", help="method that the others are compared with")
     parser.add_argument("--jobs", type=positive_int, default=1, help="trainings at a time")

@@ -13,7 +13,18 @@
 from __future__ import annotations
 
 from .cache import BoundedCacheDataset
-from .datalist import select_labeled, semi_supervised_datalist
+from .datalist import datalist_of_layout, select_labeled, semi_supervised_datalist
+from .listing import describe_changes, listed_images
 from .loader import SemiSupervisedLoader
+from .partial import unlabeled_items
 
-__all__ = ["BoundedCacheDataset", "SemiSupervisedLoader", "select_labeled", "semi_supervised_datalist"]
+__all__ = [
+    "BoundedCacheDataset",
+    "SemiSupervisedLoader",
+    "datalist_of_layout",
+    "describe_changes",
+    "listed_images",
+    "select_labeled",
+    "semi_supervised_datalist",
+    "unlabeled_items",
+]

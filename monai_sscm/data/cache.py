@@ -14,16 +14,20 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import torch
-from monai.data import CacheDataset
+from monai.data import CacheDataset, Dataset
+from torch.utils.data import get_worker_info
 
 __all__ = ["BoundedCacheDataset"]
 
 _logger = logging.getLogger(__name__)
+
+_CHUNK = 32  # images that are read before the time is looked at
 
 
 class BoundedCacheDataset(CacheDataset):
@@ -40,10 +44,13 @@ class BoundedCacheDataset(CacheDataset):
         transform: a ``Compose``; what comes before its first random transform is done once.
         cache_gigabytes: memory for cached images, in units of 2^30 bytes. Worker processes share it where processes are
             forked, as on Linux. 0: none.
+        fill_seconds: time after which no more images are read beforehand, but each when it is first asked for, by this
+            process; worker processes, whose memory is not shared, read it anew each time. What is read beforehand is a
+            random sample. None: all that fit are read beforehand, and so are known to be good.
         kwargs: further arguments of ``CacheDataset``, but for those that say how much is cached, and when.
 
     Raises:
-        ValueError: when ``cache_gigabytes`` is negative, or one of those arguments is given.
+        ValueError: when ``cache_gigabytes`` or ``fill_seconds`` is negative, or one of those arguments is given.
 
     Example:
         >>> import numpy as np
@@ -56,10 +63,18 @@ class BoundedCacheDataset(CacheDataset):
     """
 
     def __init__(
-        self, data: Sequence[Mapping], transform: Callable, cache_gigabytes: float = 4.0, **kwargs: Any
+        self,
+        data: Sequence[Mapping],
+        transform: Callable,
+        cache_gigabytes: float = 4.0,
+        fill_seconds: float | None = None,
+        **kwargs: Any,
     ) -> None:
         if cache_gigabytes < 0:
             raise ValueError(f"`cache_gigabytes` must not be negative, got {cache_gigabytes!r}.")
+        if fill_seconds is not None and fill_seconds < 0:
+            raise ValueError(f"`fill_seconds` must not be negative, got {fill_seconds!r}.")
+        self.fill_seconds = fill_seconds
         for name in ("cache_num", "cache_rate", "runtime_cache"):
             if name in kwargs:
                 raise ValueError(f"`{name}` is reckoned from `cache_gigabytes`, which is to be given instead.")
@@ -74,6 +89,33 @@ class BoundedCacheDataset(CacheDataset):
                 f"{cache_num} of {len(data)} images are kept in memory ({cache_gigabytes} GB), the others are read "
                 "each time: raise `cache_gigabytes` if there is more memory, or `num_workers` to read them meanwhile."
             )
+
+    @property
+    def cached(self) -> list[Any]:
+        """The items in memory, as they are before the random transforms."""
+        return list(self._cache)
+
+    def _fill_cache(self, indices: Sequence[int] | None = None) -> list:
+        if self.fill_seconds is None:
+            return super()._fill_cache(indices)
+        end = time.monotonic() + self.fill_seconds
+        cache: list[Any] = [None] * self.cache_num
+        order = np.random.RandomState(0).permutation(self.cache_num).tolist()
+        for begin in range(0, len(order), _CHUNK):
+            if time.monotonic() >= end:
+                _logger.info(
+                    f"{begin} of {len(self.data)} images were read beforehand, the others are when they are used."
+                )
+                break
+            chunk = order[begin : begin + _CHUNK]
+            for i, item in zip(chunk, super()._fill_cache(chunk), strict=True):
+                cache[i] = item
+        return cache
+
+    def _transform(self, index: int) -> Any:
+        if get_worker_info() is not None and index < self.cache_num and self._cache[index] is None:
+            return Dataset._transform(self, index)  # what a worker keeps is lost with it, and each would keep its own
+        return super()._transform(index)
 
 
 def _bytes(item: Any) -> int:

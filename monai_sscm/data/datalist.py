@@ -9,24 +9,28 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""Lists of files for semi-supervised training, from folders of images and masks."""
+"""Lists of files for semi-supervised training, from data sets of any layout."""
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
-import json
+import logging
 import os
 import re
-from collections import Counter
-from collections.abc import Callable, Container, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from monai_sscm.io.files import IMAGE_SUFFIXES, image_suffix, in_natural_order
+from .layouts import Case, Layout, read_layout
+from .layouts.split import PARTS, apply_split, kept_together
+from .listing import first_file, log_listing
 
-__all__ = ["select_labeled", "semi_supervised_datalist"]
+__all__ = ["datalist_of_layout", "select_labeled", "semi_supervised_datalist"]
+
+_logger = logging.getLogger(__name__)
 
 
 def semi_supervised_datalist(
@@ -37,34 +41,34 @@ def semi_supervised_datalist(
     split: Mapping[str, Sequence[Any]] | None = None,
     folders: bool = False,
     preferred: Callable[[dict[str, Any]], bool] | None = None,
+    val_fraction: float = 0.0,
+    train_on_test_images: bool = False,
 ) -> dict[str, list[dict[str, Any]]]:
     """
-    List a folder of images and masks as labelled, unlabelled, validation and test images.
+    List a data set as labelled, unlabelled, validation and test images.
 
-    The folder has this layout; images may be of any format that MONAI and Pillow read::
-
-        images/            one file an image
-        labels/            its mask: the same name, or the name with more behind an underscore (a_mask.png for a.jpg)
-        unlabeled_images/  optional: more images, without masks
-        split.json         optional: {"train": [names], "val": [names], "test": [names]}, names without suffix;
-                           "kept_together": [[names], ...] lists the images of each patient
-
-    Without ``split.json`` a fifth of the patients, always the same, become validation images. Of the training images
-    ``num_labeled`` keep their masks; the others are listed without and count as unlabelled.
+    Its layout is one of those of :py:func:`monai_sscm.data.layouts.read_layout`: folders of images and masks, as here,
+    of the Decathlon or of nnU-Net, masks beside images, or a data list in JSON. Images without masks are unlabelled.
+    Of the training images with masks ``num_labeled`` keep theirs; the others are listed without and count as unlabelled
+    too. Images whose masks lack classes or slices are labelled; see :py:func:`monai_sscm.data.unlabeled_items`.
 
     Args:
-        dataset_dir: the folder.
+        dataset_dir: folder of the data set, or the JSON file of a data list.
         num_labeled: how many training images keep their masks. None: all.
         seed: chooses them; see :py:func:`select_labeled`.
-        group_pattern: regular expression whose first group is the patient in a file name. None: every image is a
-            patient of its own. The split's ``kept_together`` goes first.
+        group_pattern: regular expression whose first group is the patient in a file name. It is matched at the name's
+            start and must fit all images. None: every image is a patient of its own. What the data set says goes first:
+            the ``group`` of each entry; images that are ``kept_together`` join the patients that the pattern finds.
         split: the split of a folder without ``split.json``.
         folders: whether a folder counts as an image, named as the folder, such as a DICOM series.
         preferred: see :py:func:`select_labeled`; called with training items.
+        val_fraction: from 0 to 1 (excluded): share of the patients with masks, always the same, that validates where
+            the data set names no validation images. 0: none, so that all masks are learned from.
+        train_on_test_images: whether test images without masks (``imagesTs/``) are trained on as unlabelled ones.
 
     Returns:
         lists by ``labeled``, ``unlabeled``, ``val`` and ``test`` of items ``{"image": path, "label": path, "group":
-        patient}``; unlabelled ones have no ``label``.
+        patient}``; unlabelled ones have no ``label``. ``image`` is a list of paths where these are its channels.
 
     Raises:
         FileNotFoundError: when the folder, an image or a mask is missing.
@@ -79,56 +83,118 @@ def semi_supervised_datalist(
         >>> {part: len(files) for part, files in semi_supervised_datalist(folder, num_labeled=2).items()}
         {'labeled': 2, 'unlabeled': 4, 'val': 1, 'test': 1}
     """
-    root = Path(dataset_dir)
-    if not root.is_dir():
-        raise FileNotFoundError(f"There is no folder {str(root)!r}: set `dataset_dir` to the folder of the data set.")
-    images = list_images(root / "images", folders)
-    masks = list_images(root / "labels", folders)
-    split = read_split(root, split)
-    names = {part: [str(name) for name in (split or {}).get(part, [])] for part in ("train", "val", "test")}
+    layout = read_layout(dataset_dir, folders, train_on_test_images)
+    if split is not None and not (Path(dataset_dir) / "split.json").is_file():
+        layout = apply_split(layout, split)
+    return datalist_of_layout(layout, num_labeled, seed, group_pattern, preferred, val_fraction)
 
-    group_of = patients(images, group_pattern, split)
-    if group_pattern and not any(re.match(group_pattern, name) for name in images):
-        raise ValueError(f"`group_pattern` {group_pattern!r} fits no image name, such as {next(iter(images))!r}.")
-    if split is None:
-        groups = sorted(set(group_of.values()))
-        held_out = set(np.random.RandomState(0).permutation(groups)[: max(1, len(groups) // 5)].tolist())
-        names["train"] = [name for name in images if group_of[name] not in held_out]
-        names["val"] = [name for name in images if group_of[name] in held_out]
-    origin = f"The split in {str(root / 'split.json')!r}" if (root / "split.json").is_file() else "The split"
-    doubles = sorted({name for part in names.values() for name, count in Counter(part).items() if count > 1})
-    if doubles:
-        raise ValueError(f"{origin} names {doubles[:5]} more than once in a part: name each image once.")
-    missing = [name for part in names.values() for name in part if name not in images]
-    if missing:
-        raise FileNotFoundError(f"{origin} names images that are not in {str(root / 'images')!r}: {missing[:5]}.")
-    if not names["train"]:
-        raise ValueError(f"No image of {str(root / 'images')!r} is left for training: add images of more patients.")
-    extra_dir = root / "unlabeled_images"
-    extra = list_images(extra_dir, folders) if extra_dir.is_dir() and any(extra_dir.iterdir()) else {}
-    kept = {str(name) for group in (split or {}).get("kept_together", []) for name in group}
-    unknown = sorted(kept - set(images) - set(extra))
-    if unknown:
-        raise ValueError(f"{origin} keeps {unknown[:5]} together with others, but there are no such images.")
-    group_of_extra = patients(extra, group_pattern, split)
-    groups_of = {part: {group_of[name] for name in part_names} for part, part_names in names.items()}
-    groups_of["train"] |= set(group_of_extra.values())
-    refuse_leaks(groups_of)
 
-    candidates = masks_by_image(images, masks)
-    parts = {
-        part: [
-            {"image": str(images[name]), "label": str(_only_mask(name, candidates, root)), "group": group_of[name]}
-            for name in part_names
-        ]
-        for part, part_names in names.items()
+def datalist_of_layout(
+    layout: Layout,
+    num_labeled: int | None = None,
+    seed: int = 0,
+    group_pattern: str | None = None,
+    preferred: Callable[[dict[str, Any]], bool] | None = None,
+    val_fraction: float = 0.0,
+) -> dict[str, list[dict[str, Any]]]:
+    """
+    List the cases of a layout that has been read.
+
+    Args, Returns, Raises: as :py:func:`semi_supervised_datalist`.
+
+    Example:
+        >>> import tempfile
+        >>> from monai_sscm.data import datalist_of_layout
+        >>> from monai_sscm.data.layouts import read_layout
+        >>> from monai_sscm.datasets import write_vessel_phantoms
+        >>> folder = tempfile.mkdtemp()
+        >>> write_vessel_phantoms(folder, num_train=6, num_val=1, num_test=1, size=32)
+        >>> len(datalist_of_layout(read_layout(folder), num_labeled=2)["unlabeled"])
+        4
+    """
+    if not any(case.label is not None for case in layout.cases):
+        raise FileNotFoundError(
+            f"None of the {len(layout.cases)} images in {layout.root!r} has a mask: check their names."
+        )
+    cases = _with_patients(layout.cases, group_pattern)
+    if val_fraction and not any(case.part == "val" for case in cases):
+        cases = _hold_out(cases, val_fraction)
+    parts = {part: [case for case in cases if (case.part or "train") == part] for part in PARTS}
+    items = {part: [_item(case) for case in parts[part] if case.label is not None] for part in PARTS}
+    if not items["train"]:
+        others = " and ".join(f"{len(items[part])} {part}" for part in ("val", "test") if items[part])
+        raise ValueError(
+            f"No image of {layout.root!r} with a mask is left for training, as these are {others} images: add images "
+            "of more patients, or move some to the training part."
+        )
+    unlabeled = [case for case in parts["train"] if case.label is None]
+    refuse_leaks(
+        {"train": {str(case.group): first_file(case.image) for case in parts["train"]}}
+        | {part: {item["group"]: first_file(item["image"]) for item in items[part]} for part in ("val", "test")}
+    )
+    _refuse_copies(
+        {part: [item["image"] for item in items[part]] for part in PARTS}, (case.image for case in unlabeled)
+    )
+    groups = [item["group"] for item in items["train"]]
+    labeled, rest = select_labeled(items["train"], num_labeled, seed, groups, preferred)
+    without = [*rest, *map(_item, unlabeled)]
+    lists = {
+        "labeled": labeled,
+        "unlabeled": [{"image": item["image"], "group": item["group"]} for item in without],
+        "val": items["val"],
+        "test": items["test"],
     }
-    _refuse_copies({part: [item["image"] for item in items] for part, items in parts.items()}, extra.values())
-    groups_of_train = [item["group"] for item in parts["train"]]
-    labeled, rest = select_labeled(parts["train"], num_labeled, seed, groups_of_train, preferred)
-    unlabeled = [{"image": item["image"], "group": item["group"]} for item in rest]
-    unlabeled += [{"image": str(path), "group": group_of_extra[name]} for name, path in extra.items()]
-    return {"labeled": labeled, "unlabeled": unlabeled, "val": parts["val"], "test": parts["test"]}
+    log_listing(layout, lists)
+    return lists
+
+
+def _item(case: Case) -> dict[str, Any]:
+    label = {} if case.label is None else {"label": case.label}
+    return {"image": case.image, **label, "group": case.group, **case.extras}
+
+
+def _with_patients(cases: Sequence[Case], pattern: str | None) -> list[Case]:
+    """The cases that are used with the patient of each as its group."""
+    used = [case for case in cases if case.label is not None or case.part != "test"]
+    group_of = patients([case.name for case in used if case.group is None], pattern)
+    if group_of and pattern:  # the others are kept together: with all images of the patients that they are of
+        joined: dict[str, str] = {}
+        for case in used:
+            match = re.match(pattern, case.name)
+            if case.group is not None and match and match[1]:
+                ours, theirs = _last(joined, case.group), _last(joined, match[1])
+                joined |= {theirs: ours} if ours != theirs else {}
+        used = [
+            case if case.group is None else dataclasses.replace(case, group=_last(joined, case.group)) for case in used
+        ]
+        group_of = {name: _last(joined, group) for name, group in group_of.items()}
+    return [dataclasses.replace(case, group=case.group or group_of[case.name]) for case in used]
+
+
+def _last(following: Mapping[str, str], name: str) -> str:
+    while name in following:
+        name = following[name]
+    return name
+
+
+def _hold_out(cases: Sequence[Case], fraction: float) -> list[Case]:
+    """The cases with a share of the patients with masks in the validation part; their other images are left out."""
+    if not 0 < fraction < 1:
+        raise ValueError(f"`val_fraction` must be from 0 to 1 (excluded), got {fraction!r}.")
+    groups = sorted({str(case.group) for case in cases if case.label is not None and case.part != "test"})
+    held_out = set(np.random.RandomState(0).permutation(groups)[: max(1, int(len(groups) * fraction))].tolist())
+    kept = []
+    left_out = 0
+    for case in cases:
+        if case.part == "test" or case.group not in held_out:
+            kept.append(case)
+        elif case.label is not None:
+            kept.append(dataclasses.replace(case, part="val"))
+        else:
+            left_out += 1
+    if left_out:
+        _logger.info(f"{left_out} unlabeled images of patients who validate are left out.")
+    return kept
 
 
 def select_labeled(
@@ -168,7 +234,10 @@ def select_labeled(
     if num_labeled is None:
         num_labeled = len(items)
     if not 1 <= num_labeled <= len(items):
-        raise ValueError(f"`num_labeled` is {num_labeled}, but the training part has {len(items)} labelled images.")
+        raise ValueError(
+            f"`num_labeled` is {num_labeled}, but the training part has {len(items)} images with masks: give at "
+            f"most {len(items)}."
+        )
     random = np.random.RandomState(seed)
     members: dict[str, list[int]] = {}
     for i, group in enumerate(groups):
@@ -187,124 +256,107 @@ def select_labeled(
     return [items[i] for i in chosen], [item for i, item in enumerate(items) if i not in chosen]
 
 
-def read_split(root: Path, split: Mapping[str, Sequence[Any]] | None) -> Mapping[str, Sequence[Any]] | None:
-    """The folder's ``split.json``, or the given split if there is none."""
-    path = root / "split.json"
-    if os.path.lexists(path) and not path.is_file():
-        raise FileNotFoundError(f"{str(path)!r} is a link to nothing or a folder: mend it, or take it away.")
-    if not path.is_file():
-        return split
-    try:
-        found = json.loads(path.read_text(encoding="utf-8-sig"))
-    except (ValueError, RecursionError) as e:
-        raise ValueError(f"{str(path)!r} is no JSON ({e}): mend it, or take it away.") from e
-    parts = [found.get(part) for part in ("train", "val", "test") if part in found] if isinstance(found, dict) else []
-    if not parts or not all(_are_names(names) for names in parts):
-        raise ValueError(f'{str(path)!r} must be {{"train": [names], "val": [names], "test": [names]}}.')
-    together = found.get("kept_together", [])
-    if not isinstance(together, list) or not all(_are_names(group) for group in together):
-        raise ValueError(f'"kept_together" in {str(path)!r} must be a list of lists, one for each patient.')
-    return found
-
-
-def _are_names(value: Any) -> bool:
-    return isinstance(value, list) and all(isinstance(name, (str, int)) for name in value)
-
-
-def list_images(folder: Path, folders: bool = False) -> dict[str, Path]:
-    """The images of a folder by their names without suffix, in natural order."""
-    if not folder.is_dir():
-        raise FileNotFoundError(f"There is no folder {str(folder)!r}: the data set needs 'images' and 'labels'.")
-    found: dict[str, Path] = {}
-    for path in in_natural_order(folder.iterdir()):
-        suffix = image_suffix(path)
-        if not path.exists():
-            raise FileNotFoundError(f"{str(path)!r} is a link to a file that is not there: mend it, or take it away.")
-        if path.name.startswith(".") or not (folders if path.is_dir() else suffix):
-            continue
-        name = path.name if path.is_dir() else path.name[: -len(suffix)]
-        if name in found:
-            raise ValueError(f"{str(path)!r} and {found[name].name!r} have the same name: keep one of them.")
-        found[name] = path
-    if not found:
-        raise FileNotFoundError(f"There are no images in {str(folder)!r} ({', '.join(IMAGE_SUFFIXES)}).")
-    return found
-
-
-def masks_by_image(images: Container[str], masks: Mapping[str, Path]) -> dict[str, list[Path]]:
-    """
-    The masks of every image: the mask of its own name, else those of its name with more behind an underscore.
-
-    A mask belongs to the longest image name that it fits: that of ``p1_2`` is no mask of ``p1``.
-    """
-    found: dict[str, list[Path]] = {}
-    for mask, path in masks.items():
-        name = mask
-        while name not in images and "_" in name:
-            name = name.rpartition("_")[0]
-        found.setdefault(name, []).append(path)
-    return found | {mask: [path] for mask, path in masks.items() if mask in images}
-
-
-def _only_mask(name: str, candidates: Mapping[str, Sequence[Path]], root: Path) -> Path:
-    masks = candidates.get(name, [])
-    if not masks:
-        raise FileNotFoundError(
-            f"The image {name!r} has no mask in {str(root / 'labels')!r}: add it, or move the image to "
-            f"{str(root / 'unlabeled_images')!r}."
-        )
-    if len(masks) > 1:
-        raise ValueError(f"The image {name!r} has {len(masks)} masks, {[p.name for p in masks]}: keep one.")
-    return masks[0]
-
-
 def patients(
     names: Iterable[str], pattern: str | None, split: Mapping[str, Sequence[Any]] | None = None
 ) -> dict[str, str]:
-    """The patient of every image: by the split's ``kept_together``, else by the pattern, else the image itself."""
+    """
+    The patient of every image: by the split's ``kept_together``, else by the pattern, else the image itself.
+
+    Raises:
+        ValueError: when the pattern is none, or does not fit all other names.
+    """
+    together = kept_together(split)
+    found = {name: together.get(name, name) for name in names}
+    if not pattern:
+        return found
     try:
-        if pattern and re.compile(pattern).groups < 1:
+        if re.compile(pattern).groups < 1:
             raise ValueError(f"`group_pattern` {pattern!r} has no group: put what is the patient into parentheses.")
     except re.error as e:
         raise ValueError(f"`group_pattern` {pattern!r} is no regular expression ({e}).") from e
-    kept = (split or {}).get("kept_together", [])
-    together = {str(name): f"{group[0]} and others" for group in kept for name in group}
-    matches = {name: re.match(pattern, name) if pattern else None for name in names}
-    return {name: together.get(name) or (match.group(1) if match else name) for name, match in matches.items()}
+    matches = {name: re.match(pattern, name) for name in found if name not in together}
+    unfit = [name for name, match in matches.items() if not (match and match[1])]
+    if unfit:
+        raise ValueError(
+            f"`group_pattern` {pattern!r} fits {len(matches) - len(unfit)} of {len(matches)} image names, but not "
+            f"{unfit[:5]}: it is matched at the start of each name and must say of every image which "
+            "patient it is of. Mend it, or rename them."
+        )
+    return found | {name: match[1] for name, match in matches.items() if match}
 
 
-def refuse_leaks(groups: Mapping[str, set[str]]) -> None:
-    """Refuse a patient that is in two parts."""
-    parts = list(groups)
+def refuse_leaks(images: Mapping[str, Mapping[str, str]]) -> None:
+    """
+    Refuse a patient that is in two parts, also one that is written in capitals in one of them.
+
+    Args:
+        images: for each part, an image of every patient, by the patient.
+    """
+    parts = list(images)
     for i, a in enumerate(parts):
+        written = {group.casefold(): group for group in images[a]}
         for b in parts[i + 1 :]:
-            both = sorted(groups[a] & groups[b])
-            if both:
-                raise ValueError(f"{both[:5]} are in the {a} part and in the {b} part: keep each patient on one side.")
+            both = sorted(group for group in images[b] if group.casefold() in written)
+            if not both:
+                continue
+            one, other = images[a][written[both[0].casefold()]], images[b][both[0]]
+            text = f"{both[:5]} are in the {a} part and in the {b} part: keep each patient on one side."
+            if one != other:
+                text += f" Such are {one!r} and {other!r}."
+                if os.path.basename(one) == os.path.basename(other):
+                    text += " Images of one name count as one patient's: rename one of them if they are of two."
+            raise ValueError(text)
 
 
-def _refuse_copies(parts: Mapping[str, Sequence[str]], unlabeled: Iterable[Path]) -> None:
-    """Refuse an image that is in two parts under two names: a training on it would have seen a test image."""
-    part_of = {path: part for part, paths in parts.items() for path in paths} | {str(p): "train" for p in unlabeled}
-    by_size: dict[int, list[str]] = {}
-    for path in part_of:
-        by_size.setdefault(sum(file.stat().st_size for file in _contents(path)), []).append(path)
-    for paths in by_size.values():
-        if len({part_of[path] for path in paths}) == 1:
-            continue  # no need to read them
-        seen: dict[str, str] = {}
-        for path in paths:
-            digest = hashlib.sha256()
-            for file in _contents(path):
-                digest.update(file.read_bytes())
-            other = seen.setdefault(digest.hexdigest(), path)
-            if part_of[other] != part_of[path]:
-                raise ValueError(
-                    f"{other!r} in the {part_of[other]} part and {path!r} in the {part_of[path]} part are the same "
-                    "image: keep it in one of them."
-                )
+def _refuse_copies(parts: Mapping[str, Sequence[str | list[str]]], unlabeled: Iterable[str | list[str]]) -> None:
+    """
+    Refuse an image that is in two parts under two names: a training on it would have seen a test image.
+
+    Only files of one size in two parts are looked into, and read to the end only where they agree in the middle.
+    """
+    part_of: dict[tuple[str, ...], str] = {}
+    for part, images in (*parts.items(), ("train", unlabeled)):
+        part_of |= {(image,) if isinstance(image, str) else tuple(image): part for image in images}
+    if len(set(part_of.values())) == 1:
+        return
+    suspects = [list(part_of)]
+    for likeness in (_size, _middle, _digest):
+        alike: dict[Any, list[tuple[str, ...]]] = {}
+        for k, group in enumerate(suspects):
+            for image in group:
+                alike.setdefault((k, likeness(image)), []).append(image)
+        suspects = [group for group in alike.values() if len({part_of[image] for image in group}) > 1]
+    for group in suspects:
+        first = group[0]
+        other = next(image for image in group if part_of[image] != part_of[first])
+        raise ValueError(
+            f"{first[0]!r} in the {part_of[first]} part and {other[0]!r} in the {part_of[other]} part are the same "
+            "image: keep it in one of them."
+        )
 
 
-def _contents(path: str) -> list[Path]:
-    """An image's file, or all files of its folder."""
-    return [Path(path)] if not Path(path).is_dir() else sorted(p for p in Path(path).rglob("*") if p.is_file())
+def _size(image: tuple[str, ...]) -> int:
+    return sum(os.stat(file).st_size for file in _contents(image))
+
+
+def _middle(image: tuple[str, ...]) -> bytes:
+    """Some bytes of an image; their headers and borders may be those of others."""
+    file = next(iter(_contents(image)), os.devnull)
+    with open(file, "rb") as opened:
+        opened.seek(max(0, os.stat(file).st_size // 2 - 2**11))
+        return hashlib.sha256(opened.read(2**12)).digest()
+
+
+def _digest(image: tuple[str, ...]) -> bytes:
+    digest = hashlib.sha256()
+    for file in _contents(image):
+        digest.update(Path(file).read_bytes())
+    return digest.digest()
+
+
+def _contents(image: tuple[str, ...]) -> list[str]:
+    """An image's files; of a folder, all that are in it."""
+    if not any(map(os.path.isdir, image)):
+        return list(image)
+    folders = [(folder, files) for path in image for folder, _, files in os.walk(path)]
+    return sorted(os.path.join(folder, file) for folder, files in folders for file in files)

@@ -29,9 +29,9 @@ __all__ = ["SemiSupervisedLoader"]
 
 
 _CURE = {
-    "labeled": "add images with masks, or ask for at least one labelled image",
-    "unlabeled": "add images without masks, keep the masks of fewer training images, or train supervised",
-    "donor": "give the labelled images, or no donor data set",
+    "labeled": "add images with masks",
+    "unlabeled": "add images without masks, give a smaller `num_labeled`, or set `method` to supervised",
+    "donor": "give the labeled images, or no donor data set",
 }
 
 
@@ -103,8 +103,8 @@ class SemiSupervisedLoader:
         receivers = batch_size if unlabeled is None else unlabeled_batch_size or batch_size
         if align_donors and receivers != (donor_batch_size or batch_size):
             raise ValueError(
-                "With `align_donors` there must be as many donors in a batch as unlabelled images, or, if "
-                "there are none, labelled ones."
+                "With `align_donors` there must be as many donors in a batch as unlabeled images, or, if "
+                "there are none, labeled ones."
             )
         self.align_donors = align_donors
         self.seed = seed
@@ -130,7 +130,7 @@ class SemiSupervisedLoader:
             if len(unlabeled_groups) != lengths["unlabeled_"]:
                 raise ValueError(
                     f"`unlabeled_groups` names {len(unlabeled_groups)} groups, there are {lengths['unlabeled_']} "
-                    "unlabelled images: name one for each."
+                    "unlabeled images: name one for each."
                 )
             groups["unlabeled_"] = unlabeled_groups
         if epoch_length is None:
@@ -191,7 +191,7 @@ class SemiSupervisedLoader:
             for prefix, batch in zip(self.streams, batches, strict=True):
                 if prefix == "unlabeled_" and "label" in batch:
                     raise ValueError(
-                        "The unlabeled data set brings 'label': list unlabelled images without masks, so that none is "
+                        "The unlabeled data set brings 'label': list unlabeled images without masks, so that none is "
                         "opened."
                     )
                 merged.update({f"{prefix}{key}": value for key, value in batch.items()})

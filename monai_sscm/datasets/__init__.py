@@ -13,16 +13,20 @@ from __future__ import annotations
 
 from .chase_db1 import CHASE_DB1_SPLIT, CHASE_DB1_URL, chase_db1_datalist, prepare_chase_db1
 from .covid19_ct import COVID19_CT_SPLIT, covid19_ct_datalist
+from .hippocampus import HIPPOCAMPUS_URL, hippocampus_part, prepare_hippocampus
 from .phantoms import chest_phantom, vessel_phantom, write_chest_phantoms, write_vessel_phantoms
 
 __all__ = [
     "CHASE_DB1_SPLIT",
     "CHASE_DB1_URL",
     "COVID19_CT_SPLIT",
+    "HIPPOCAMPUS_URL",
     "chase_db1_datalist",
     "chest_phantom",
     "covid19_ct_datalist",
+    "hippocampus_part",
     "prepare_chase_db1",
+    "prepare_hippocampus",
     "vessel_phantom",
     "write_chest_phantoms",
     "write_vessel_phantoms",

@@ -20,7 +20,8 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from monai_sscm.data.datalist import list_images, semi_supervised_datalist
+from monai_sscm.data import semi_supervised_datalist
+from monai_sscm.data.layouts.files import list_images
 
 from .download import download, files_by_name
 
@@ -29,8 +30,8 @@ __all__ = ["CHASE_DB1_SPLIT", "CHASE_DB1_URL", "chase_db1_datalist", "prepare_ch
 #: CHASE_DB1 by child: both eyes of a child are on one side.
 CHASE_DB1_SPLIT: dict[str, list[str]] = json.loads(Path(__file__).with_name("chase_db1_split.json").read_text("utf-8"))
 
-#: The child in a CHASE_DB1 file name.
-CHASE_DB1_PATIENT = r"Image_(\d+)[LR]"
+#: The child in a CHASE_DB1 file name; the whole name of another image, such as an unlabelled one beside them.
+CHASE_DB1_PATIENT = r"(?:Image_(?=\d+[LR]))?((?<=Image_)\d+|.+)"
 
 #: Where Kingston University London publishes CHASE_DB1, under CC BY 4.0.
 CHASE_DB1_URL = "https://researchinnovation.kingston.ac.uk/files/40659508/CHASEDB1.zip"
@@ -40,12 +41,17 @@ _FOLDERS = {".jpg": "images", "_1stHO.png": "labels", "_2ndHO.png": "labels_2nd_
 
 
 def chase_db1_datalist(
-    dataset_dir: str | Path, num_labeled: int | None = None, seed: int = 0, group_pattern: str | None = None
+    dataset_dir: str | Path,
+    num_labeled: int | None = None,
+    seed: int = 0,
+    group_pattern: str | None = None,
+    val_fraction: float = 0.0,
+    train_on_test_images: bool = False,
 ) -> dict[str, list[dict[str, Any]]]:
     """
     List CHASE_DB1: 28 fundus photographs of 14 children, split by child into 16 train, 4 validation and 8 test images.
 
-    The folder holds ``images/Image_01L.jpg`` and so on, and ``labels/Image_01L_1stHO.png``. A folder with other images
+    The folder holds ``images/Image_01L.jpg`` and so on, and ``labels/Image_01L_1stHO.png``. A data set of other images
     is listed as by :py:func:`monai_sscm.data.semi_supervised_datalist`, so the same bundle serves your own fundus
     photographs. A ``split.json`` in the folder replaces :py:data:`CHASE_DB1_SPLIT`.
 
@@ -54,6 +60,8 @@ def chase_db1_datalist(
         num_labeled: how many of the training images keep their masks, from as many children as possible. None: all.
         seed: chooses them.
         group_pattern: of your own images, the regular expression whose first group is the patient in a file name.
+        val_fraction: of your own images, the share of the patients that validates.
+        train_on_test_images: of your own images, whether test images without masks are trained on as unlabelled ones.
 
     Returns, Raises: as :py:func:`monai_sscm.data.semi_supervised_datalist`.
     """
@@ -62,7 +70,14 @@ def chase_db1_datalist(
     if images.is_dir() and known & set(list_images(images)):
         # with some of its images missing it is CHASE_DB1 still: better an error than test children among the training
         return semi_supervised_datalist(dataset_dir, num_labeled, seed, CHASE_DB1_PATIENT, CHASE_DB1_SPLIT)
-    return semi_supervised_datalist(dataset_dir, num_labeled, seed, group_pattern)
+    return semi_supervised_datalist(
+        dataset_dir,
+        num_labeled,
+        seed,
+        group_pattern,
+        val_fraction=val_fraction,
+        train_on_test_images=train_on_test_images,
+    )
 
 
 def prepare_chase_db1(

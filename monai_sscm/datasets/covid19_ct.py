@@ -22,7 +22,10 @@ from typing import Any
 
 import numpy as np
 
-from monai_sscm.data.datalist import patients, read_split, refuse_leaks, select_labeled, semi_supervised_datalist
+from monai_sscm.data import datalist_of_layout, select_labeled
+from monai_sscm.data.datalist import patients, refuse_leaks
+from monai_sscm.data.layouts import read_layout
+from monai_sscm.data.layouts.split import apply_split, read_split
 from monai_sscm.io import PictureReader, VolumeReader
 from monai_sscm.io.files import image_name, in_natural_order
 from monai_sscm.io.volumes import is_scan
@@ -50,19 +53,21 @@ def covid19_ct_datalist(
     seed: int = 0,
     group_pattern: str | None = None,
     unlabeled_images: bool = True,
+    val_fraction: float = 0.0,
+    train_on_test_images: bool = False,
 ) -> dict[str, list[dict[str, Any]]]:
     """
-    List chest CT as labelled, unlabelled, validation and test images. The folder has one of three layouts:
+    List chest CT as labelled, unlabelled, validation and test images. The data set has one of these layouts:
 
     - slices as pictures: ``images/``, ``labels/`` and ``unlabeled_images/``, see
       :py:func:`monai_sscm.data.semi_supervised_datalist`; unlabelled slices named ``<scan>_<number>`` are of one scan;
     - the "100 slices" as MedSeg released them: ``tr_im.nii.gz`` and ``tr_mask.nii.gz``, stacks of slices of
       different patients; further volumes beside them are unlabelled;
     - scans: ``images/``, ``labels/`` and ``unlabeled_images/`` with NIfTI, MHA or NRRD volumes, or with a folder for
-      each DICOM series.
+      each DICOM series; or any other layout of :py:func:`monai_sscm.data.layouts.read_layout`.
 
-    Without a ``split.json`` the released slices, in either form, are split as in :py:data:`COVID19_CT_SPLIT`; of other
-    data a fifth of the patients, always the same, become validation images. Of the training images ``num_labeled``
+    Without a ``split.json`` the released slices, in either form, are split as in :py:data:`COVID19_CT_SPLIT`. Of the
+    training images ``num_labeled``
     keep their masks, at least half of them with class 2, consolidation, and from as many patients as possible; see
     :py:func:`monai_sscm.data.select_labeled`.
 
@@ -74,6 +79,8 @@ def covid19_ct_datalist(
         group_pattern: regular expression whose first group is the patient in a file name. None: each scan is a patient
             of its own, unless the split's ``kept_together`` says otherwise.
         unlabeled_images: whether to use images without masks beside the training images that give up theirs.
+        val_fraction: share of the patients of other data that validates, where the data set does not say who does.
+        train_on_test_images: whether test images without masks are trained on as unlabelled ones.
 
     Returns:
         lists by ``labeled``, ``unlabeled``, ``val`` and ``test`` of items with ``image``, ``label`` (unlabelled ones
@@ -87,16 +94,22 @@ def covid19_ct_datalist(
             images than asked for.
     """
     root = Path(dataset_dir)
+    masked: set[str] = set()
     if (root / _STACK).is_file():
         parts = _released_stack(root, num_labeled, seed, group_pattern)
     else:
-        parts = semi_supervised_datalist(
-            root, num_labeled, seed, group_pattern, released_split(root), folders=True, preferred=_has_rare
-        )
+        layout = read_layout(root, True, train_on_test_images)
+        released = None if (root / "split.json").is_file() else released_split(root)
+        layout = layout if released is None else apply_split(layout, released)
+        parts = datalist_of_layout(layout, num_labeled, seed, group_pattern, _has_rare, val_fraction)
         if not group_pattern:
             _group_slices_by_scan(parts["unlabeled"])
-    own = [i for i in parts["unlabeled"] if "slice" in i or Path(i["image"]).parent == root / "images"]
-    extra = parts["unlabeled"][len(own) :] if unlabeled_images else []
+        masked = {str(case.image) for case in layout.cases if case.label is not None}
+    own: list[dict[str, Any]] = []
+    extra: list[dict[str, Any]] = []
+    for item in parts["unlabeled"]:
+        (own if "slice" in item or str(item["image"]) in masked else extra).append(item)
+    extra = extra if unlabeled_images else []
     parts["unlabeled"] = own + extra
     _add_windows(extra)
     return parts
@@ -122,8 +135,6 @@ def _released_stack(
     sizes = [array.shape for array, _ in arrays]
     if sizes[0] != sizes[1]:
         raise ValueError(f"{mask!r} has the size {sizes[1]}, {image!r} has {sizes[0]}: they must be the same.")
-    # slices are numbered as they are stored, and read from the feet to the head
-    backwards = arrays[1][1]["original_affine"][2, 2] < 0
     split = read_split(root, COVID19_CT_SPLIT)
     assert split is not None
     names = {part: [str(name) for name in split.get(part, [])] for part in ("train", "val", "test")}
@@ -136,13 +147,13 @@ def _released_stack(
             "named once."
         )
     group_of = patients(slices, None, split)
-    refuse_leaks({part: {group_of[name] for name in part_names} for part, part_names in names.items()})
+    refuse_leaks({part: {group_of[name]: name for name in part_names} for part, part_names in names.items()})
     parts: dict[str, list[dict[str, Any]]] = {
         part: [
             {
                 "image": image,
                 "label": mask,
-                "slice": sizes[0][-1] - 1 - int(name) if backwards else int(name),
+                "slice": int(name),
                 "group": group_of[name],
             }
             for name in part_names
@@ -170,8 +181,7 @@ def _has_rare(item: dict[str, Any]) -> bool:
 def _group_slices_by_scan(items: Sequence[dict[str, Any]]) -> None:
     """Make the scan of each picture that is named as a slice of one its group."""
     for item in items:
-        match = _SLICE.match(image_name(item["image"]))
-        if match and PictureReader.are_pictures(item["image"]):
+        if PictureReader.are_pictures(item["image"]) and (match := _SLICE.match(image_name(item["image"]))):
             item["group"] = match[1]
 
 
@@ -179,8 +189,7 @@ def _add_windows(items: Sequence[dict[str, Any]]) -> None:
     """Add the export window of its scan to each picture that is a slice of one."""
     scans: dict[str, list[dict[str, Any]]] = {}
     for item in items:
-        match = _SLICE.match(Path(item["image"]).stem)
-        if match and PictureReader.are_pictures(item["image"]):
+        if PictureReader.are_pictures(item["image"]) and (match := _SLICE.match(image_name(item["image"]))):
             scans.setdefault(match[1], []).append(item)
     reader = PictureReader(palette="colors")
     for slices in scans.values():

@@ -35,7 +35,7 @@ def concatenate(images: Sequence[torch.Tensor]) -> torch.Tensor:
     shapes = {tuple(image.shape[1:]) for image in images}
     if len(shapes) > 1:
         raise ValueError(
-            f"Labelled images and views go through the network together, but their shapes (channels first) differ: "
+            f"Labeled images and views go through the network together, but their shapes (channels first) differ: "
             f"{sorted(shapes)}. Crop all to the same size."
         )
     return images[0] if len(images) == 1 else torch.cat([image.to(images[0].dtype) for image in images])

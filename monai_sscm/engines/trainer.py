@@ -218,7 +218,8 @@ class SemiSupervisedTrainer(ResumableTrainer):
         last iteration of an accumulation group, when no gradients wait.
         """
         alignment = {} if self.feature_alignment is None else self.feature_alignment.state_dict()
-        return {**super().state_dict(), "teacher": self.teacher.state_dict(), **alignment}
+        own = {"teacher": self.teacher.state_dict(), "teacher_warmup": self.teacher_warmup}
+        return {**super().state_dict(), **own, **alignment}
 
     def load_state_dict(self, state_dict: Mapping) -> None:
         """
@@ -229,6 +230,7 @@ class SemiSupervisedTrainer(ResumableTrainer):
         """
         state = dict(state_dict)
         self.teacher.load_state_dict(state.pop("teacher"))
+        self.teacher_warmup = state.pop("teacher_warmup", self.teacher_warmup)
         alignment = {name: state.pop(name) for name in ("discriminator", "discriminator_optimizer") if name in state}
         if bool(alignment) != (self.feature_alignment is not None):
             article, pronoun = ("a", "none") if alignment else ("no", "one")
@@ -344,11 +346,11 @@ class SemiSupervisedTrainer(ResumableTrainer):
         if len(prepared) != 2:
             raise ValueError(
                 "`prepare_batch` must return image and label alone: further network arguments would not fit the one "
-                "pass of labelled images and views."
+                "pass of labeled images and views."
             )
         image, label = prepared
         if image is None or label is None:
-            raise ValueError(f"The labelled batch needs 'image' and 'label', it has {list(batchdata)}.")
+            raise ValueError(f"The labeled batch needs 'image' and 'label', it has {list(batchdata)}.")
         tensors = {k: v for k, v in batchdata.items() if isinstance(v, torch.Tensor)}
         tensors.update({Keys.IMAGE.value: image, Keys.LABEL.value: label})
         # metadata would cost up to a fifth of a small step

@@ -14,12 +14,14 @@ from __future__ import annotations
 from .checkpoint import CheckpointHandler
 from .discriminator import DiscriminatorStats
 from .findings import FindingsWriter, findings
-from .image_scores import ImageScores
-from .metrics import confusion_matrix, dice_per_class, hausdorff_metrics, iou_per_class, segmentation_metrics
+from .image_scores import ImageScores, images_to_score
+from .metrics import hausdorff_metrics, segmentation_metrics
 from .overlay import OverlayHandler, overlay
 from .predictions import PredictionSaver
+from .progress import PredictionProgress, ScoreTable, TrainingProgress
 from .pseudo_labels import PseudoLabelStats, pseudo_label_stats
 from .run_bundle import RunBundleWriter
+from .run_folder import claim_folder, release_folder, set_aside
 from .saving import check_writable, save_checkpoint
 from .scalars import scalars
 
@@ -29,18 +31,22 @@ __all__ = [
     "FindingsWriter",
     "ImageScores",
     "OverlayHandler",
+    "PredictionProgress",
     "PredictionSaver",
     "PseudoLabelStats",
     "RunBundleWriter",
+    "ScoreTable",
+    "TrainingProgress",
     "check_writable",
-    "confusion_matrix",
-    "dice_per_class",
+    "claim_folder",
     "findings",
     "hausdorff_metrics",
-    "iou_per_class",
+    "images_to_score",
     "overlay",
     "pseudo_label_stats",
+    "release_folder",
     "save_checkpoint",
     "scalars",
     "segmentation_metrics",
+    "set_aside",
 ]

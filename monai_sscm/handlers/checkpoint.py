@@ -16,7 +16,7 @@ from __future__ import annotations
 import json
 import logging
 import os
-import shutil
+import shlex
 import signal
 import sys
 import threading
@@ -27,11 +27,15 @@ from typing import Any
 
 from ignite import distributed as idist
 from ignite.engine import Engine, Events
+from torch.optim.lr_scheduler import PolynomialLR
 
+from monai_sscm.command_line import configured_values
+from monai_sscm.data import describe_changes
 from monai_sscm.errors import one_line, raised_here
 from monai_sscm.io.writing import write_whole
 from monai_sscm.networks import load_checkpoint, unwrap
 
+from .run_folder import claim_folder, is_claimed, release_folder, set_aside
 from .saving import check_writable, save_checkpoint
 
 __all__ = ["CheckpointHandler"]
@@ -49,7 +53,8 @@ class CheckpointHandler:
 
     - ``models/model.pt``: the result, the teacher's weights at the last step, and ``models/settings.json``;
     - ``states/last.pt``: everything, for going on: ``student``, ``teacher``, ``trainer`` (counters, discriminator and
-      its optimizer, gradient scaler), ``evaluator`` (its best metric), ``settings`` and what ``save_dict`` names;
+      its optimizer, gradient scaler), ``evaluator`` (its best metric), ``settings``, ``images`` and what ``save_dict``
+      names;
     - ``states/previous.pt``: the ``last.pt`` before it, in case the last is damaged;
     - ``states/best.pt``: ``student`` and ``teacher`` when the evaluator's key metric was best, and ``settings``.
 
@@ -57,6 +62,10 @@ class CheckpointHandler:
     signal ends it at once. With a :py:class:`monai_sscm.data.SemiSupervisedLoader` the training then goes on from that
     very step, else from the start of the epoch's data. On a CPU, a training that was killed at any moment and resumed
     ends with the same weights, bit for bit, as one that never stopped.
+
+    A training goes on longer, finished or not, if it is resumed with more epochs: from the checkpoint on, a
+    ``PolynomialLR`` among ``save_dict`` follows its curve over the new number of steps, and the result is replaced at
+    the new end.
 
     Put it behind the handlers that change what is saved, such as a learning rate's or a validation's, so that what they
     do after an epoch or a step is saved too.
@@ -66,14 +75,20 @@ class CheckpointHandler:
         save_dict: what has a state to be saved besides trainer, student and teacher: the optimizer and its scheduler.
         evaluator: engine that validates; its best metric is saved, and the best model kept. None: none.
         resume: whether to go on from the newest good checkpoint in ``save_dir``, if there is one. False sets an earlier
-            training in ``save_dir`` aside, into a numbered folder within ``earlier``.
+            training in ``save_dir`` aside, see :py:func:`monai_sscm.handlers.set_aside`.
         settings: plain values that the training depends on; it is resumed only where they are the same. Besides, for
             the same weights to the last bit, the number of worker and of training processes must stay as it was.
         update_model: whether ``models/model.pt`` follows after each epoch, and is not written at the end alone.
+        images: what :py:func:`monai_sscm.data.listed_images` says of the images that the training learns from and
+            chooses by; it is resumed only with the same. None: it is not known.
+        overrides: what else the command line sets, see :py:func:`monai_sscm.command_line.other_overrides`; kept among
+            the settings, as ``overrides``. A resumed training must have the same, in its command or its configuration.
 
     Raises:
         OSError: when the folder cannot be written to.
-        ValueError: when a checkpoint cannot be resumed from, see ``attach``.
+
+    The run itself raises ``ValueError`` when another process trains in the folder, or there is no checkpoint that this
+    training goes on from.
 
     Example:
         >>> from monai_sscm.handlers import CheckpointHandler
@@ -91,6 +106,8 @@ class CheckpointHandler:
         resume: bool = False,
         settings: Mapping[str, Any] | None = None,
         update_model: bool = False,
+        overrides: Mapping[str, Any] | None = None,
+        images: Mapping[str, Mapping[str, str]] | None = None,
     ) -> None:
         self.save_dir = Path(check_writable(save_dir))
         self.states = self.save_dir / "states"
@@ -98,7 +115,8 @@ class CheckpointHandler:
         self.save_dict = dict(save_dict)
         self.evaluator: Any = evaluator
         self.resume = resume
-        self.settings = dict(settings or {})
+        self.settings = {**(settings or {}), **({"overrides": dict(overrides)} if overrides else {})}
+        self.images = images
         self.update_model = update_model
         self.signal: signal.Signals | None = None
         self._handlers_before: dict[signal.Signals, Any] = {}
@@ -137,6 +155,8 @@ class CheckpointHandler:
         raise SystemExit(128 + self.signal)
 
     def _start(self) -> None:
+        if not is_claimed(self.save_dir):
+            claim_folder(self.save_dir, logs=False)
         if threading.current_thread() is threading.main_thread():
             self._handlers_before = {s: signal.signal(s, self._on_signal) for s in _SIGNALS}
         self._process = os.getpid()
@@ -151,28 +171,7 @@ class CheckpointHandler:
         elif self.resume:
             _logger.info(f"There is no checkpoint in {str(self.states)!r} yet: the training starts from the beginning.")
         elif idist.get_rank() == 0:
-            self._set_aside()
-
-    def _set_aside(self) -> None:
-        """Move the files of an earlier training into a folder of their own."""
-        # the model first: it must never be taken for that of the new training
-        files = [self.models / name for name in ("model.pt", "settings.json")]
-        files += [self.states / name for name in ("best.pt", "previous.pt", "last.pt")]
-        files = [path for path in files if path.is_file()]
-        if not files:
-            return
-        earlier = self.save_dir / "earlier"
-        folder = earlier / str(1 + max((int(p.name) for p in earlier.glob("*") if p.name.isdecimal()), default=0))
-        for path in files:
-            target = folder / path.relative_to(self.save_dir)
-            target.parent.mkdir(parents=True, exist_ok=True)
-            os.replace(path, target)
-        if (self.save_dir / "configs").is_dir():
-            shutil.copytree(self.save_dir / "configs", folder / "configs")
-        _logger.warning(
-            f"{str(self.save_dir)!r} holds an earlier training, which is now in {str(folder)!r}. To go on with it "
-            "instead, stop this one, move its files back and add --resume true."
-        )
+            set_aside(self.save_dir)
 
     def _load(self, paths: list[Path]) -> None:
         """Take up the first of the checkpoints that can be read."""
@@ -198,27 +197,21 @@ class CheckpointHandler:
                 f"The checkpoint {str(path)!r} has no {', '.join(missing)}: it was not saved by a training that can be "
                 "resumed. Name another folder as `output_dir`."
             )
-        settings = state.get("settings", {})
-        trainer, theirs = self.trainer, {**(settings if isinstance(settings, Mapping) else {}), **state["trainer"]}
-        ours = {
-            "seed": trainer.seed,
-            "max_epochs": trainer.state.max_epochs,
-            "epoch_length": trainer.state.epoch_length,
-        }
-        for name, value in {**self.settings, **ours}.items():
-            if theirs.get(name) != value:
-                raise ValueError(
-                    f"The checkpoint {str(path)!r} is of a training with {name}={theirs.get(name)}, this one has "
-                    f"{name}={value}: give the same value to resume, or another `output_dir` to start anew."
-                )
+        self._compare(path, state)
         best = state.get("evaluator")
         if self.evaluator is not None and not all(
             isinstance(best.get(name), (int, float)) for name in ("best_metric", "best_metric_epoch")
         ):
             raise ValueError(f"The checkpoint {str(path)!r} has no best metric: name another folder as `output_dir`.")
+        trainer = self.trainer
+        max_epochs, before = trainer.state.max_epochs, state["trainer"].get("max_epochs")
+        state["trainer"] = {**state["trainer"], "max_epochs": max_epochs}
         for name, x in objects.items():
             try:
+                total = getattr(x, "total_iters", 0)
                 x.load_state_dict(state[name])
+                if isinstance(x, PolynomialLR) and max_epochs != before:
+                    _follow(x, total)
             except Exception as e:
                 raise ValueError(
                     f"The {name} in the checkpoint {str(path)!r} is not of this training's network and settings: "
@@ -231,7 +224,55 @@ class CheckpointHandler:
         if self.evaluator is not None:
             self.evaluator.state.best_metric = float(best["best_metric"])
             self.evaluator.state.best_metric_epoch = int(best["best_metric_epoch"])
-        _logger.info(f"Resumed {str(path)!r} after iteration {self.trainer.state.iteration}.")
+        done = f"Resumed {str(path)!r} after iteration {trainer.state.iteration}"
+        longer = f": it goes on from epoch {trainer.state.epoch} of {before} to {max_epochs}"
+        _logger.info(f"{done}{longer if max_epochs != before else ''}.")
+
+    def _compare(self, path: Path, state: Mapping[str, Any]) -> None:
+        """Refuse a checkpoint of a training that this one does not go on with."""
+        settings, theirs = state.get("settings"), state["trainer"]
+        theirs = {**(settings if isinstance(settings, Mapping) else {}), **theirs}
+        trainer = self.trainer
+        ours = {**self.settings, "seed": trainer.seed, "epoch_length": trainer.state.epoch_length}
+        overrides, their_overrides = ours.pop("overrides", {}), theirs.get("overrides", {})
+        pairs = {name: (theirs.get(name), value) for name, value in ours.items()}
+        # those of an earlier command stand in the configuration of the training's folder
+        configured = configured_values(overrides.keys() | their_overrides.keys())
+        for name in configured.keys() | (overrides.keys() & their_overrides.keys()):
+            written = configured.get(name)
+            pairs[name] = (their_overrides.get(name, written), overrides.get(name, written))
+        for name, (their, our) in pairs.items():
+            if their != our:
+                raise ValueError(
+                    f"The checkpoint {str(path)!r} is of a training with {name}={their}, this one has {name}={our}: "
+                    "give the same value to resume, or another `output_dir` to start anew."
+                )
+        self._compare_images(path, state)
+        if their_overrides:  # of all commands so far
+            self.settings["overrides"] = {**their_overrides, **overrides}
+        iteration, max_epochs = theirs.get("iteration", 0), trainer.state.max_epochs
+        if iteration > max_epochs * trainer.state.epoch_length:
+            raise ValueError(
+                f"The training in {str(path)!r} has done {iteration / trainer.state.epoch_length:g} epochs, more than "
+                f"max_epochs={max_epochs}: give a larger number to go on, or another `output_dir` to start anew."
+            )
+
+    def _compare_images(self, path: Path, state: Mapping[str, Any]) -> None:
+        before, processes = state.get("images"), state.get("processes", 1)
+        if processes != idist.get_world_size():
+            _logger.warning(
+                f"{processes} processes trained so far, {idist.get_world_size()} go on: a step sees so many times "
+                "`batch_size` images."
+            )
+        if before is None or self.images is None:
+            return
+        changes = describe_changes(before, self.images)
+        if changes is not None:
+            raise ValueError(
+                f"The checkpoint {str(path)!r} is of a training on other images than those that are listed now "
+                f"({changes}): restore the data set as it was to resume, or give another `output_dir` to start anew, "
+                f"with `--init_from {shlex.quote(str(self.save_dir))}` from its weights."
+            )
 
     def _objects(self) -> dict[str, Any]:
         student = unwrap(self.trainer.network)
@@ -242,6 +283,9 @@ class CheckpointHandler:
             return
         state: dict[str, Any] = {name: x.state_dict() for name, x in self._objects().items()}
         state["settings"] = self.settings
+        state["processes"] = idist.get_world_size()
+        if self.images is not None:
+            state["images"] = self.images
         if self.evaluator is not None:
             best = self.evaluator.state
             state["evaluator"] = {
@@ -273,6 +317,8 @@ class CheckpointHandler:
             _logger.warning(f"The folder {str(self.save_dir)!r} was removed during the training: it is made again.")
             for folder in self._folders:
                 folder.mkdir(parents=True, exist_ok=True)
+            release_folder(self.save_dir)
+            claim_folder(self.save_dir)
 
     def _iteration_completed(self) -> None:
         self._remake_folder()
@@ -292,7 +338,13 @@ class CheckpointHandler:
     def _completed(self) -> None:
         if self._is_finished():
             self._write_model()
+            if self.evaluator is not None and self.evaluator.state.best_metric_epoch < 1:
+                _logger.warning(
+                    "No epoch was validated, so there is no states/best.pt: the last step is the result. A "
+                    "`val_interval` of at most `max_epochs` validates."
+                )
         self._restore_signals()
+        release_folder(self.save_dir)
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
         if os.getpid() != self._process:  # a process that loads images: the training ends it
@@ -317,6 +369,7 @@ class CheckpointHandler:
 
     def _exception_raised(self, error: BaseException) -> None:
         self._restore_signals()
+        release_folder(self.save_dir)
         if isinstance(error, OSError) and not raised_here(error):
             raise OSError(
                 f"The training ended after iteration {self.trainer.state.iteration} because a file cannot be written "
@@ -324,3 +377,12 @@ class CheckpointHandler:
                 f"on from the last checkpoint in {str(self.states)!r}."
             ) from error
         raise error
+
+
+def _follow(scheduler: PolynomialLR, total: int) -> None:
+    """Let a scheduler go on from its step as if it had had this number of steps from the start."""
+    scheduler.total_iters = total
+    factor = (1 - min(1, scheduler.last_epoch / total)) ** scheduler.power
+    for group, rate in zip(scheduler.optimizer.param_groups, scheduler.base_lrs, strict=True):
+        group["lr"] = rate * factor
+    scheduler._last_lr = [group["lr"] for group in scheduler.optimizer.param_groups]

@@ -46,7 +46,8 @@ class DiscriminatorStats:
 
     Args:
         held_out: batches with ``image``, of images that are in neither stream, such as crops of validation images; read
-            again from the start when it ends.
+            again from the start when it ends. None: there are none, and it cannot be told whether the discriminator
+            knows the labelled images by heart.
         summary_writer: TensorBoard's writer; None writes nowhere.
         interval: iterations from one to the next.
         patience: readings in a row that must be bad for a warning.
@@ -56,7 +57,7 @@ class DiscriminatorStats:
 
     def __init__(
         self,
-        held_out: Iterable[dict[str, Any]],
+        held_out: Iterable[dict[str, Any]] | None,
         summary_writer: SummaryWriter | None = None,
         interval: int = 50,
         patience: int = 4,
@@ -85,15 +86,11 @@ class DiscriminatorStats:
         alignment = engine.feature_alignment
         if alignment is None:
             return
-        batch = next(self._batches, None)
-        if batch is None:
-            self._batches = iter(self.held_out)
-            batch = next(self._batches, None)
-            if batch is None:
-                raise ValueError("`held_out` is empty: it needs batches with 'image'.")
         output = engine.state.output
         labeled = torch.stack([x[Keys.IMAGE] for x in output]) if isinstance(output, list) else output[Keys.IMAGE]
-        images = {"labeled": labeled, "held_out": batch[Keys.IMAGE]}
+        images = {"labeled": labeled}
+        if self.held_out is not None:
+            images["held_out"] = self._next_held_out(self.held_out)
         if Keys.UNLABELED_IMAGE in engine.state.pseudo:
             images["unlabeled"] = engine.state.pseudo[Keys.UNLABELED_IMAGE]
         # in evaluation mode, so that held-out images leave no trace in running statistics
@@ -109,21 +106,31 @@ class DiscriminatorStats:
             for name, value in stats.items():
                 self.summary_writer.add_scalar(name, value, engine.state.iteration)
         if "unlabeled" in images:
-            self._warn(*(stats[f"judged_labeled_{name}"] for name in ("labeled", "unlabeled", "held_out")))
+            labeled_share, unlabeled_share = (stats[f"judged_labeled_{name}"] for name in ("labeled", "unlabeled"))
+            self._warn(labeled_share, unlabeled_share, stats.get("judged_labeled_held_out"))
 
-    def _warn(self, labeled: float, unlabeled: float, held_out: float) -> None:
+    def _next_held_out(self, held_out: Iterable[dict[str, Any]]) -> Any:
+        batch = next(self._batches, None)
+        if batch is None:
+            self._batches = iter(held_out)
+            batch = next(self._batches, None)
+            if batch is None:
+                raise ValueError("`held_out` is empty: it needs batches with 'image'.")
+        return batch[Keys.IMAGE]
+
+    def _warn(self, labeled: float, unlabeled: float, held_out: float | None) -> None:
         wins = (labeled + 1 - unlabeled) / 2 >= self.max_accuracy
         self.alarm(
             "accuracy",
             wins,
-            f"The discriminator has told labelled from unlabelled images in {self.max_accuracy:.0%} of the patches or "
+            f"The discriminator has told labeled from unlabeled images in {self.max_accuracy:.0%} of the patches or "
             f"more at {self.alarm.patience} readings in a row: it wins, and the student cannot follow it. Lower its "
             "learning rate, ask it less often (`adversarial_interval`), or see what tells the images apart: another "
             "scanner, another scale, other borders.",
         )
         self.alarm(
             "memory",
-            wins and held_out - unlabeled < 0.1,
-            "The discriminator knows the labelled images by heart: it takes held-out images, which are like them, for "
-            "unlabelled ones. Label more images, augment them more strongly, or lower its learning rate.",
+            wins and held_out is not None and held_out - unlabeled < 0.1,
+            "The discriminator knows the labeled images by heart: it takes held-out images, which are like them, for "
+            "unlabeled ones. Label more images, augment them more strongly, or lower its learning rate.",
         )

@@ -23,7 +23,7 @@ from ignite.engine import Engine, Events
 from monai.data import MetaTensor
 from scipy import ndimage
 
-from monai_sscm.io.writing import write_table
+from monai_sscm.io.writing import seen_from_feet, write_table
 
 from .checkpoint import check_writable
 from .predictions import class_indices
@@ -86,8 +86,8 @@ class FindingsWriter:
     """
     Handler of an evaluator: writes ``findings.csv`` with a row for every case and class, see :py:func:`findings`.
 
-    The evaluator decollates its batches. A sample has ``name``, ``image`` with its metadata, and ``pred`` of the
-    image's size. Volumes are in ml where the metadata has ``geometry``, as from
+    The evaluator decollates its batches. A sample has ``name``, ``image`` with its metadata, and ``pred`` in the axes
+    and of the size of the image as it is stored. Volumes are in ml where the metadata has ``geometry``, as from
     :py:class:`monai_sscm.io.VolumeReader`; of pictures they are not known. The file is complete after each case.
 
     Args:
@@ -132,11 +132,13 @@ class FindingsWriter:
             OSError: when the file cannot be written.
         """
         voxel_ml = None
+        mask = class_indices(pred)
         if "geometry" in image.meta:
             # not the product of the spacing alone: a volume's axes need not be at right angles
             affine = np.asarray(image.meta["original_affine"], dtype=np.float64)
             voxel_ml = abs(float(np.linalg.det(affine[:3, :3]))) / 1000
-        rows = findings(class_indices(pred), self.class_names, voxel_ml)
+            mask = seen_from_feet(mask, affine)
+        rows = findings(mask, self.class_names, voxel_ml)
         self.rows += [{"case": name, **row} for row in rows]
         write_table(self.rows, self.output_dir / "findings.csv")
 

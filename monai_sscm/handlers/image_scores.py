@@ -13,7 +13,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,12 +25,38 @@ from torch import distributed
 
 from monai_sscm.io.files import image_name
 from monai_sscm.io.writing import write_table
+from monai_sscm.metrics import confusion_matrix, dice_per_class, iou_per_class
 
 from .checkpoint import check_writable
-from .metrics import confusion_matrix, dice_per_class, iou_per_class
-from .overlay import overlay
+from .overlay import overlay, shown_images, upright
 
-__all__ = ["ImageScores"]
+__all__ = ["ImageScores", "images_to_score"]
+
+
+def images_to_score(datalist: Mapping[str, Sequence[dict[str, Any]]], part: str) -> Sequence[dict[str, Any]]:
+    """
+    The images of a part of a data set.
+
+    Args:
+        datalist: lists by ``labeled``, ``unlabeled``, ``val`` and ``test``.
+        part: ``"val"`` or ``"test"``.
+
+    Raises:
+        ValueError: when there are none.
+
+    Example:
+        >>> from monai_sscm.handlers import images_to_score
+        >>> images_to_score({"val": [], "test": [{"image": "a.png", "label": "a_mask.png"}]}, "test")
+        [{'image': 'a.png', 'label': 'a_mask.png'}]
+    """
+    if not datalist[part]:
+        others = [name for name in ("val", "test") if datalist[name]]
+        instead = f"set `part` to {others[0]!r}, or " if others else ""
+        raise ValueError(
+            f"The data set has no {part} images to score: {instead}score a folder of masks by `monai-sscm predict` "
+            "and `monai-sscm evaluate`."
+        )
+    return datalist[part]
 
 
 class ImageScores:
@@ -45,7 +71,8 @@ class ImageScores:
         save_dir: folder to write to, made if it is missing.
         class_names: names of the classes in the order of their indices.
         overlays: whether to write ``<image>.jpg``, see :py:func:`monai_sscm.handlers.overlay`: the image, and the image
-            under the truth and under the prediction; at most 1,200 pixels wide.
+            under the truth and under the prediction; at most 1,200 pixels wide. The image is ``shown`` of the batch,
+            such as the image before normalization, where there is one.
 
     Raises:
         OSError: when the folder cannot be written to.
@@ -60,8 +87,8 @@ class ImageScores:
     def attach(self, engine: Engine) -> None:
         """
         Args:
-            engine: an evaluator that does not decollate; its output has ``image``, as MONAI loaded it, ``label`` and
-                ``pred``, logits or class indices.
+            engine: an evaluator, whose batches are decollated; its output has ``image`` with its metadata, ``label``
+                and ``pred``, logits or class indices, on one grid.
         """
         engine.add_event_handler(Events.STARTED, self._rows.clear)
         engine.add_event_handler(Events.ITERATION_COMPLETED, self)
@@ -72,14 +99,12 @@ class ImageScores:
         Args:
             engine: the evaluator.
         """
-        output = engine.state.output
-        image = output["image"]
-        paths = image.meta[ImageMetaKey.FILENAME_OR_OBJ]
-        slices = image.meta.get("slice")  # of a stack, see TakeSlice
-        for i, path in enumerate([paths] if isinstance(paths, str) else paths):
-            name = image_name(path, None if slices is None else int(slices[i]))
-            label = torch.as_tensor(output["label"][i, 0]).long()
-            pred = torch.as_tensor(output["pred"][i])
+        for output, shown in zip(engine.state.output, shown_images(engine), strict=True):
+            image = output["image"]
+            index = image.meta.get("slice")  # of a stack, see TakeSlice
+            name = image_name(image.meta[ImageMetaKey.FILENAME_OR_OBJ], None if index is None else int(index))
+            label = torch.as_tensor(output["label"][0]).long()
+            pred = torch.as_tensor(output["pred"])
             pred = (pred[0] if len(pred) == 1 else pred.argmax(0)).long()
             matrix = confusion_matrix(label, pred, len(self.class_names)).cpu()
             row: dict[str, Any] = {"image": name}
@@ -89,7 +114,7 @@ class ImageScores:
                 row |= {f"{true}_as_{c}": n for c, n in zip(self.class_names, counts, strict=True)}
             self._rows.append(row)
             if self.overlays:
-                drawing = overlay(image[i], label[None], pred[None])
+                drawing = overlay(*upright(image if shown is None else shown, label[None], pred[None]))
                 picture = Image.fromarray((drawing * 255).byte().permute(1, 2, 0).contiguous().numpy())
                 picture.thumbnail((1200, 1200))
                 picture.save(self.save_dir / f"{name}.jpg", quality=85)

@@ -9,7 +9,7 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""Scores of a data set: IoU and Dice from one confusion matrix, and Hausdorff distances."""
+"""Scores of a data set for an evaluator: IoU and Dice from one confusion matrix, and Hausdorff distances."""
 
 from __future__ import annotations
 
@@ -20,75 +20,10 @@ import numpy as np
 import torch
 from ignite.metrics import ConfusionMatrix, Metric, MetricsLambda
 from ignite.metrics.metric import reinit__is_reduced, sync_all_reduce
-from monai.metrics import compute_hausdorff_distance
 
-__all__ = ["confusion_matrix", "dice_per_class", "hausdorff_metrics", "iou_per_class", "segmentation_metrics"]
+from monai_sscm.metrics import confusion_matrix, dice_per_class, hausdorff_95, iou_per_class
 
-
-def confusion_matrix(label: torch.Tensor, pred: torch.Tensor, num_classes: int) -> torch.Tensor:
-    """
-    Count the pixels of every class that are predicted as every class.
-
-    Args:
-        label: class indices of the truth, int64; pixels with other values, such as an ignored one, do not count.
-        pred: class indices of the prediction, of the same shape.
-        num_classes: number of classes with the background.
-
-    Returns:
-        ``(C, C)``, truth in rows, prediction in columns.
-
-    Example:
-        >>> import torch
-        >>> from monai_sscm.handlers import confusion_matrix
-        >>> confusion_matrix(torch.tensor([0, 0, 1, 1]), torch.tensor([0, 1, 1, 1]), num_classes=2)
-        tensor([[1, 1],
-                [0, 2]])
-    """
-    counted = (label >= 0) & (label < num_classes)
-    pairs = label[counted] * num_classes + pred[counted]
-    return torch.bincount(pairs, minlength=num_classes**2).reshape(num_classes, num_classes)
-
-
-def iou_per_class(matrix: torch.Tensor) -> torch.Tensor:
-    """
-    Intersection over union of every class.
-
-    Args:
-        matrix: confusion matrix ``(C, C)``, truth in rows, prediction in columns; or several, ``(..., C, C)``.
-
-    Returns:
-        ``(C,)``, or ``(..., C)``, in [0, 1]; nan for a class that is neither in the truth nor predicted.
-
-    Example:
-        >>> import torch
-        >>> from monai_sscm.handlers import iou_per_class
-        >>> iou_per_class(torch.tensor([[8, 2, 0], [0, 2, 0], [0, 0, 0]]))
-        tensor([0.8000, 0.5000,    nan], dtype=torch.float64)
-    """
-    matrix = matrix.double()
-    both = matrix.diagonal(dim1=-2, dim2=-1)
-    return both / (matrix.sum(-2) + matrix.sum(-1) - both)
-
-
-def dice_per_class(matrix: torch.Tensor) -> torch.Tensor:
-    """
-    Dice coefficient of every class, ``2 |A and B| / (|A| + |B|)``; nan as in :py:func:`iou_per_class`.
-
-    Args:
-        matrix: as there.
-
-    Returns:
-        ``(C,)``, or ``(..., C)``, in [0, 1].
-
-    Example:
-        >>> import torch
-        >>> from monai_sscm.handlers import dice_per_class
-        >>> truth_in_rows = torch.tensor([[8, 2, 0], [0, 2, 0], [0, 0, 0]])
-        >>> [round(x, 3) for x in dice_per_class(truth_in_rows).tolist()]
-        [0.889, 0.667, nan]
-    """
-    matrix = matrix.double()
-    return 2 * matrix.diagonal(dim1=-2, dim2=-1) / (matrix.sum(-2) + matrix.sum(-1))
+__all__ = ["hausdorff_metrics", "segmentation_metrics"]
 
 
 def segmentation_metrics(
@@ -136,7 +71,8 @@ def hausdorff_metrics(
 
     A volume with a class only in the truth, or only in the prediction, counts with the length of its diagonal: a
     distance of 0, or leaving the volume out, would reward a missed class. Volumes without the class are left out, and
-    so are pictures, whose pixel size is unknown.
+    so are pictures, whose pixel size is unknown. Pixels whose label is no class, such as an ignored one, are of no
+    class in the prediction either.
 
     Args:
         class_names: names of the classes in the order of their indices, background first.
@@ -168,18 +104,13 @@ class _HausdorffDistances(Metric):
         pred, label, spacing = output
         if spacing is None:
             return
-        # a single slice is a picture: as a volume, all of a lesion would be its edge
-        axes = [axis for axis, n in enumerate(label.shape[1:]) if n > 1]
-        spacing = [spacing[axis] for axis in axes]
-        pred, label = (x.reshape(len(x), *(x.shape[1 + axis] for axis in axes)) for x in (pred, label))
-        diagonal = float(np.linalg.norm(np.array(label.shape[1:]) * np.array(spacing)))
+        diagonal = float(np.linalg.norm([n * size for n, size in zip(label.shape[1:], spacing, strict=True) if n > 1]))
         for p, t in zip(pred, label, strict=True):
             for i in range(1, self.num_classes):
-                predicted, true = (p == i)[None, None], (t == i)[None, None]
-                present = [bool(predicted.any()), bool(true.any())]
+                masks = (p == i) & (t < self.num_classes), t == i  # pixels that are to be ignored are of no class
+                present = [bool(mask.any()) for mask in masks]
                 if all(present):
-                    distance = compute_hausdorff_distance(predicted, true, True, percentile=95, spacing=list(spacing))
-                    self._sum[i - 1] += float(distance)
+                    self._sum[i - 1] += hausdorff_95(*masks, spacing)
                 elif any(present):
                     self._sum[i - 1] += diagonal
                 self._count[i - 1] += any(present)
@@ -194,7 +125,7 @@ def _with_spacing(output: Any) -> tuple[torch.Tensor, torch.Tensor, list[float] 
     meta = getattr(items[0]["image"], "meta", {})
     spacing = None
     if "geometry" in meta:
-        # of the axes as they were read, not as they were stored
+        # of the axes and the grid that is scored, not of those that were stored
         affine = torch.as_tensor(meta["affine"]).double().reshape(-1, 4, 4)[0]
         spacing = affine[:3, :3].norm(dim=0).tolist()
     pred, label = _pred_and_label(output)

@@ -19,10 +19,12 @@ import torch
 from ignite.engine import Engine, Events
 from monai.visualize import blend_images
 
+from monai_sscm.transforms import IGNORED
+
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
 
-__all__ = ["OverlayHandler", "overlay"]
+__all__ = ["OverlayHandler", "overlay", "shown_images", "upright"]
 
 
 def overlay(image: torch.Tensor, *masks: torch.Tensor) -> torch.Tensor:
@@ -32,7 +34,7 @@ def overlay(image: torch.Tensor, *masks: torch.Tensor) -> torch.Tensor:
     Args:
         image: ``(C, H, W)``; three channels are shown in color, of others the first. Of a volume ``(C, H, W, D)`` the
             slice with most of the first mask is shown; it needs a mask.
-        masks: class indices, each ``(1, H, W)`` or ``(1, H, W, D)``.
+        masks: class indices, each ``(1, H, W)`` or ``(1, H, W, D)``; ignored pixels are drawn as background.
 
     Returns:
         picture ``(3, H, W * (1 + number of masks))``, values in [0, 1].
@@ -45,6 +47,7 @@ def overlay(image: torch.Tensor, *masks: torch.Tensor) -> torch.Tensor:
         torch.Size([3, 20, 90])
     """
     image, *layers = (torch.as_tensor(x).detach().cpu().float() for x in (image, *masks))
+    layers = [torch.where(x == IGNORED, 0, x) for x in layers]
     if image.ndim == 4:
         index = int((layers[0] > 0).sum(dim=(0, 1, 2)).argmax())
         image, *layers = (x[..., index] for x in (image, *layers))
@@ -57,9 +60,39 @@ def overlay(image: torch.Tensor, *masks: torch.Tensor) -> torch.Tensor:
     return torch.cat([image.expand(3, -1, -1), *(torch.as_tensor(x) for x in blends)], dim=2).clamp(0, 1)
 
 
+def upright(image: torch.Tensor, *masks: torch.Tensor) -> list[torch.Tensor]:
+    """
+    Turn volumes whose axes go to the left, to the back and to the head so that the front is on top in a picture.
+
+    Args:
+        image: ``(C, X, Y, Z)`` with the metadata of :py:class:`monai_sscm.io.VolumeReader`; all else stays as it is.
+        masks: of the image's size.
+    """
+    is_volume = "geometry" in getattr(image, "meta", {})
+    return [torch.as_tensor(x).transpose(1, 2) if is_volume else x for x in (image, *masks)]
+
+
+def shown_images(engine: Any) -> list[torch.Tensor | None]:
+    """
+    What overlays show of each image of a batch, such as the image in its own colors: ``shown`` of the batch.
+
+    Args:
+        engine: an evaluator in an iteration.
+
+    Returns:
+        for every item of the engine's output the picture, or None: then ``image`` of the output is shown.
+    """
+    batch, output = engine.state.batch, engine.state.output
+    if isinstance(batch, list):
+        return [item.get("shown") for item in batch]
+    shown = batch.get("shown") if isinstance(batch, dict) else None
+    return [None] * max(1, len(output)) if shown is None else list(shown)
+
+
 class OverlayHandler:
     """
-    Handler of an evaluator: writes :py:func:`overlay` of the first images into TensorBoard.
+    Handler of an evaluator: writes :py:func:`overlay` of the first images into TensorBoard; an image is drawn as
+    ``shown`` of the batch, where there is one.
 
     Args:
         summary_writer: TensorBoard's writer.
@@ -75,7 +108,8 @@ class OverlayHandler:
     def attach(self, engine: Engine) -> None:
         """
         Args:
-            engine: an evaluator whose output has ``image``, ``label`` and ``pred``, logits or class indices.
+            engine: an evaluator whose output has ``image``, ``label`` and ``pred``, logits or class indices, on one
+                grid.
         """
         engine.add_event_handler(Events.ITERATION_COMPLETED, self)
 
@@ -91,5 +125,6 @@ class OverlayHandler:
             item = items[0]
             pred = torch.as_tensor(item["pred"])
             pred = pred if len(pred) == 1 else pred.argmax(0, keepdim=True)
-            picture = overlay(item["image"], item["label"], pred)
+            image = shown_images(engine)[0]
+            picture = overlay(*upright(item["image"] if image is None else image, item["label"], pred))
             self.summary_writer.add_image(f"{self.tag}_{number}", picture, engine.state.epoch)

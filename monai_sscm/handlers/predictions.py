@@ -13,6 +13,8 @@
 
 from __future__ import annotations
 
+import logging
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -24,9 +26,10 @@ from monai.data import MetaTensor
 from monai.utils import ImageMetaKey, convert_to_tensor
 
 from monai_sscm.io.writing import (
-    in_stored_axes,
+    seen_from_feet,
     write_index_picture,
     write_label_descriptions,
+    write_mha,
     write_nifti,
     write_nrrd,
     write_picture,
@@ -35,6 +38,10 @@ from monai_sscm.io.writing import (
 
 from .checkpoint import check_writable
 from .overlay import overlay
+
+_logger = logging.getLogger(__name__)
+# what stands beside the mask of an image, <name>_seg
+_COMPANION = re.compile(r"(.+)_(?:overlay\.png|prob(?:_.+)?(?<![_.]seg)\.(?:png|nii\.gz|mha|nrrd))")
 
 __all__ = ["PredictionSaver", "class_indices", "class_probabilities"]
 
@@ -78,21 +85,27 @@ class PredictionSaver:
     """
     Handler of an evaluator: writes the mask of every image, of the image's size, orientation and place in space.
 
-    - Pictures (PNG, JPEG, BMP, TIFF) get ``<name>_seg.png``, whose pixels are class indices, with a palette that makes
+    - Pictures (PNG, JPEG, TIFF, ...) get ``<name>_seg.png``, whose pixels are class indices, with a palette that makes
       them visible.
     - NIfTI images get ``<name>_seg.nii.gz`` with the image's geometry.
-    - Other volumes, DICOM series too, get ``<name>.seg.nrrd``, in which 3D Slicer finds the names and colors of the
-      classes.
+    - MHA and MHD volumes get ``<name>_seg.mha``.
+    - Other volumes, NRRD and DICOM series, get ``<name>.seg.nrrd``, in which 3D Slicer finds the names and colors of
+      the classes.
 
-    With the last two, ``labels.txt`` names the classes for ITK-SNAP. No file is ever half-written.
+    What an earlier run left beside a mask that is written anew, such as an overlay, is removed, and so are its scores,
+    ``metrics.csv``; the log says so.
 
-    On request also the probabilities: ``<name>_prob_<class>``, as ``.png`` (16 bit, 65535 stands for 1), ``.nii.gz`` or
-    ``.nrrd``; of NIfTI images without a ``geometry``, ``<name>_prob.nii.gz`` with the classes along the last axis. And
-    overlays, ``<name>_overlay.png``: the image under its mask; of a volume, the slice with most of the mask.
+    ``labels.txt`` names the classes for ITK-SNAP and ``monai-sscm evaluate``. No file is ever half-written.
+
+    On request also the probabilities: ``<name>_prob_<class>``, as ``.png`` (16 bit, 65535 stands for 1), ``.nii.gz``,
+    ``.mha`` or ``.nrrd``; of NIfTI images without a ``geometry``, ``<name>_prob.nii.gz`` with the classes along the
+    last axis. And overlays, ``<name>_overlay.png``: the image under its mask; of a volume, the slice with most of the
+    mask.
 
     The evaluator decollates its batches. A sample has ``name``, see :py:func:`monai_sscm.io.inference_datalist`;
-    ``image`` with the metadata of its reader, not cropped or resized since; ``pred``, of the image's size; and
-    optionally ``shown``, which overlays show instead of ``image``, such as the image before normalization. A volume
+    ``image`` with the metadata of its reader; ``pred``, in the axes and of the size of the image as it is stored, to
+    which MONAI's ``Invertd`` brings it; and optionally ``shown``, which overlays show instead of ``image``, such as the
+    image before normalization. What overlays show is on the stored grid too. A volume
     that is not NIfTI needs the metadata ``geometry`` of :py:class:`monai_sscm.io.VolumeReader`. Overlays of volumes
     with a ``geometry`` are seen from the feet with the front on top, as radiologists do.
 
@@ -121,6 +134,8 @@ class PredictionSaver:
         self.overlays = overlays
         self.window = window
         self._labels_written = False
+        self._earlier: dict[Path, dict[str, list[Path]]] = {}
+        self._removed: list[Path] = []
 
     def attach(self, engine: Engine) -> None:
         """
@@ -128,6 +143,7 @@ class PredictionSaver:
             engine: the evaluator.
         """
         engine.add_event_handler(Events.ITERATION_COMPLETED, self)
+        engine.add_event_handler(Events.COMPLETED, self._tell)
 
     def __call__(self, engine: Any) -> None:
         """
@@ -150,7 +166,8 @@ class PredictionSaver:
 
         Raises:
             OSError: when a file cannot be written.
-            ValueError: when the image is a volume whose place in space is not known.
+            ValueError: when the image is a volume whose place in space is not known, or the prediction is not of the
+                size of the image as it is stored.
         """
         maps: dict[str, np.ndarray] = {}
         if self.probabilities:
@@ -158,13 +175,25 @@ class PredictionSaver:
             mask, maps = prob.argmax(0).astype(np.uint8), dict(zip(self.class_names, prob, strict=True))
         else:
             mask = class_indices(pred)
+        source = str(image.meta[ImageMetaKey.FILENAME_OR_OBJ])
+        stored = [int(n) for n in np.asarray(image.meta.get("spatial_shape", mask.shape)).ravel()]
+        moved = 0.0
+        if isinstance(pred, MetaTensor) and "original_affine" in image.meta:
+            moved = float(np.abs(pred.affine.cpu().numpy() - np.asarray(image.meta["original_affine"])).max())
+        # a dimension of length 1 may be there or not; affines are rounded
+        if [n for n in mask.shape if n > 1] != [n for n in stored if n > 1] or moved > 0.01:
+            raise ValueError(
+                f"The prediction of {source!r} has the size {list(mask.shape)} and is not on the grid of the stored "
+                f"image, of the size {stored}: bring it back by Invertd in the postprocessing."
+            )
+        mask, maps = mask.reshape(stored), {class_name: prob.reshape(stored) for class_name, prob in maps.items()}
         stem = self.output_dir / name
         stem.parent.mkdir(parents=True, exist_ok=True)
-        source = str(image.meta[ImageMetaKey.FILENAME_OR_OBJ])
+        self._remove_earlier(stem)
         if source.lower().endswith((".nii", ".nii.gz")):
             self._save_nifti(stem, source, image.meta, mask, maps)
         elif "geometry" in image.meta:
-            self._save_nrrd(stem, image.meta, mask, maps)
+            self._save_volume(stem, source, image.meta["geometry"], mask, maps)
         elif mask.ndim == 2 or mask.shape[2:] == (1,):
             self._save_pictures(stem, mask, maps)
         else:
@@ -172,8 +201,37 @@ class PredictionSaver:
                 f"{source!r} is a volume whose place in space is not known: read it by a reader of monai_sscm.io, or "
                 "save it as NIfTI."
             )
+        if not self._labels_written:
+            write_label_descriptions(self.class_names, self.output_dir / "labels.txt")
+            self._labels_written = True
         if self.overlays:
-            self._save_overlay(stem, image if shown is None else shown, mask, "geometry" in image.meta)
+            affine = image.meta["original_affine"] if "geometry" in image.meta else None
+            self._save_overlay(stem, image if shown is None else shown, mask, affine)
+
+    def _remove_earlier(self, stem: Path) -> None:
+        """Remove what another run left beside the mask of an image, and the scores of its masks."""
+        if stem.parent not in self._earlier:
+            by_name = self._earlier.setdefault(stem.parent, {})
+            for path in sorted(stem.parent.iterdir()):
+                if match := _COMPANION.fullmatch(path.name):
+                    by_name.setdefault(match[1], []).append(path)
+        paths = self._earlier[stem.parent].pop(stem.name, [])
+        scores = self.output_dir / "metrics.csv"
+        if not self._labels_written and scores.is_file():
+            with scores.open(encoding="utf-8", errors="replace") as file:
+                paths += [scores] * file.readline().startswith("case,class,dice,")
+        for path in paths:
+            path.unlink(missing_ok=True)
+        self._removed += paths
+
+    def _tell(self) -> None:
+        gone = [str(path.relative_to(self.output_dir)) for path in self._removed if not path.exists()]
+        self._removed = []
+        if gone:
+            _logger.warning(
+                f"Removed from {str(self.output_dir)!r} what an earlier run left beside these masks: "
+                f"{', '.join(gone[:5])}{', ...' * (len(gone) > 5)}."
+            )
 
     def _save_pictures(self, stem: Path, mask: np.ndarray, maps: dict[str, np.ndarray]) -> None:
         size = mask.shape[:2]
@@ -184,39 +242,41 @@ class PredictionSaver:
     def _save_nifti(
         self, stem: Path, source: str, meta: dict[str, Any], mask: np.ndarray, maps: dict[str, np.ndarray]
     ) -> None:
-        write_nifti(in_stored_axes(mask, meta), source, f"{stem}_seg.nii.gz")
-        stored = {class_name: in_stored_axes(prob, meta) for class_name, prob in maps.items()}
+        write_nifti(mask, source, f"{stem}_seg.nii.gz")
         if "geometry" in meta:
-            for class_name, prob in stored.items():
+            for class_name, prob in maps.items():
                 write_nifti(prob, source, f"{stem}_prob_{class_name}.nii.gz")
-        elif stored:
+        elif maps:
             # classes are along the fourth axis, of pictures too
-            arrays = [prob.reshape(*prob.shape, *[1] * (3 - prob.ndim)) for prob in stored.values()]
+            arrays = [prob.reshape(*prob.shape, *[1] * (3 - prob.ndim)) for prob in maps.values()]
             write_nifti(np.stack(arrays, axis=-1), source, f"{stem}_prob.nii.gz")
-        self._save_labels()
 
-    def _save_nrrd(self, stem: Path, meta: dict[str, Any], mask: np.ndarray, maps: dict[str, np.ndarray]) -> None:
-        geometry = meta["geometry"]
-        write_segmentation(in_stored_axes(mask, meta), geometry, self.class_names, f"{stem}.seg.nrrd")
+    def _save_volume(
+        self, stem: Path, source: str, geometry: dict[str, Any], mask: np.ndarray, maps: dict[str, np.ndarray]
+    ) -> None:
+        is_mha = source.lower().endswith((".mha", ".mhd"))
+        if is_mha:
+            write_mha(mask, geometry, f"{stem}_seg.mha")
+        else:
+            write_segmentation(mask, geometry, self.class_names, f"{stem}.seg.nrrd")
         for class_name, prob in maps.items():
-            write_nrrd(in_stored_axes(prob, meta), geometry, f"{stem}_prob_{class_name}.nrrd")
-        self._save_labels()
+            if is_mha:
+                write_mha(prob, geometry, f"{stem}_prob_{class_name}.mha")
+            else:
+                write_nrrd(prob, geometry, f"{stem}_prob_{class_name}.nrrd")
 
-    def _save_labels(self) -> None:
-        if not self._labels_written:
-            write_label_descriptions(self.class_names, self.output_dir / "labels.txt")
-            self._labels_written = True
-
-    def _save_overlay(self, stem: Path, shown: torch.Tensor, mask: np.ndarray, turn: bool) -> None:
-        picture: torch.Tensor = convert_to_tensor(shown, track_meta=False)
+    def _save_overlay(self, stem: Path, shown: torch.Tensor, mask: np.ndarray, affine: np.ndarray | None) -> None:
+        pixels: np.ndarray = convert_to_tensor(shown, track_meta=False).cpu().numpy()
+        pixels = np.moveaxis(pixels.reshape(len(pixels), *mask.shape), 0, -1)
+        if affine is not None:  # views, all of them: a volume is large
+            pixels, mask = seen_from_feet(pixels, affine), seen_from_feet(mask, affine)
         if mask.ndim == 3:
             index = int((mask > 0).sum(axis=(0, 1)).argmax())
-            picture, mask = picture[..., index], mask[..., index]
-        picture = picture.cpu().float()
+            pixels, mask = pixels[:, :, index], mask[:, :, index]
+        if affine is not None:
+            pixels, mask = pixels.swapaxes(0, 1), mask.T  # rows go to the back
+        picture = torch.as_tensor(np.ascontiguousarray(pixels)).movedim(-1, 0).float()
         if self.window is not None:
             picture = picture.clamp(*self.window)
-        if turn:
-            # of our readers' axes the first goes to the left and the second to the back
-            picture, mask = picture.mT, mask.T
         drawn = overlay(picture, torch.as_tensor(np.ascontiguousarray(mask))[None])[..., picture.shape[2] :]
         write_picture((drawn * 255).byte().permute(1, 2, 0).contiguous().numpy(), f"{stem}_overlay.png")

@@ -131,15 +131,15 @@ class PseudoLabelStats:
             self.alarm(
                 name,
                 stats[f"pseudo_share_{name}"] == 1,
-                f"The teacher has given all pixels of the unlabelled images to {name!r} at {self.alarm.patience} "
-                "readings in a row: the pseudo-labels have collapsed. Look whether labelled and unlabelled images have "
-                "the same intensities and scale, lengthen the ramp-up, weigh the view less, crop labelled images "
+                f"The teacher has given all pixels of the unlabeled images to {name!r} at {self.alarm.patience} "
+                "readings in a row: the pseudo-labels have collapsed. Look whether labeled and unlabeled images have "
+                "the same intensities and scale, lengthen the ramp-up, weigh the view less, crop labeled images "
                 "around the rare classes, or label more images.",
             )
         self.alarm(
             "weight",
             stats["pseudo_weight"] < self.min_weight,
-            f"Less than {self.min_weight:.0%} of the unlabelled pixels had {wanted} at {self.alarm.patience} "
+            f"Less than {self.min_weight:.0%} of the unlabeled pixels had {wanted} at {self.alarm.patience} "
             "readings in a row, so next to nothing is learned from them: lower the confidence threshold, train longer, "
-            "or look whether the unlabelled images are like the labelled ones.",
+            "or look whether the unlabeled images are like the labeled ones.",
         )

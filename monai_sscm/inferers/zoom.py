@@ -20,6 +20,8 @@ import torch
 from monai.inferers import Inferer
 from torch.nn.functional import interpolate
 
+from monai_sscm.transforms import resize_image, seen_size
+
 __all__ = ["ZoomInferer"]
 
 _SMOOTH = {1: "linear", 2: "bilinear", 3: "trilinear"}
@@ -29,14 +31,15 @@ class ZoomInferer(Inferer):
     """
     Lets a network that was trained on images of another size, such as half, predict at the size of the image.
 
-    Images are resized as MONAI's ``Zoomd`` in "area" mode does (enlarged smoothly), the inferer runs at that size, and
-    its logits are interpolated back, so that predictions are scored and saved at native size.
+    Images are resized as :py:class:`monai_sscm.transforms.ZoomToSide` resizes those of training, the inferer runs at
+    that size, and its logits are interpolated back, so that predictions are scored and saved at native size.
 
     Args:
         zoom: the network's size as a factor of the image's, as in training; 1 leaves all as it is.
         inferer: what runs at that size, such as a sliding window.
         shortest_side: pixels of the shortest side of the images that the network learned from, before ``zoom``. Images
-            of other cameras are then seen as if they were as large. None: every image is taken as it is.
+            of other cameras are then seen as if they were as large, up to four times this along the longest side, as a
+            narrow strip is no picture of the same field. None: every image is taken as it is.
 
     Raises:
         ValueError: when ``zoom`` or ``shortest_side`` is not above 0.
@@ -70,13 +73,8 @@ class ZoomInferer(Inferer):
             logits ``(B, classes, *spatial)``.
         """
         native = list(inputs.shape[2:])
-        sizes = native
-        if self.shortest_side is not None:
-            sizes = [round(n * self.shortest_side / min(native)) for n in native]
-        seen = [max(1, int(n * self.zoom)) for n in sizes]
+        seen = seen_size(native, self.zoom, self.shortest_side)
         if seen == native:
             return self.inferer(inputs, network, *args, **kwargs)
-        smooth = _SMOOTH[len(native)]
-        zoomed = interpolate(inputs, seen, mode="area" if min(seen) <= min(native) else smooth)
-        logits = self.inferer(zoomed, network, *args, **kwargs)
-        return interpolate(logits.float(), native, mode=smooth)
+        logits = self.inferer(resize_image(inputs, seen), network, *args, **kwargs)
+        return interpolate(logits.float(), native, mode=_SMOOTH[len(native)])

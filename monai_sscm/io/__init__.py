@@ -16,11 +16,11 @@ import logging
 import warnings
 
 from .dicom import dicom_series
-from .inference_inputs import ReadableImages, inference_datalist
+from .inference_inputs import ReadableImages, inference_datalist, stored_spacing
 from .pictures import PictureReader
 from .volumes import VolumeReader
 
-__all__ = ["PictureReader", "ReadableImages", "VolumeReader", "dicom_series", "inference_datalist"]
+__all__ = ["PictureReader", "ReadableImages", "VolumeReader", "dicom_series", "inference_datalist", "stored_spacing"]
 
 # with pydicom, MONAI says at every loader that a decoder of its own DICOM reader is missing; ours needs none
 logging.getLogger("monai.data.nvimgcodec_pydicom_plugin").setLevel(logging.ERROR)

@@ -19,29 +19,30 @@ from typing import Any
 
 import numpy as np
 from monai.config import PathLike
-from monai.data import NibabelReader, PILReader
-from monai.utils import ensure_tuple
-from PIL import Image, ImageOps
+from monai.data import ImageReader, NibabelReader
+from monai.utils import MetaKeys, ensure_tuple
 
 from .files import PICTURE_SUFFIXES
+from .pixels import NotTaken, read_pixels
 
 __all__ = ["PictureReader"]
 
-_AS_THEY_ARE = ("1", "L", "I", "I;16", "I;16B", "I;16L", "F", "RGB", "P")
 
-
-class PictureReader(PILReader):
+class PictureReader(ImageReader):
     """
-    Reads PNG, JPEG, BMP and TIFF as arrays of rows and columns, where MONAI's reader gives columns and rows.
+    Reads PNG, JPEG, BMP, TIFF, GIF, WebP and PPM as arrays of rows and columns, where MONAI's reader gives columns and
+    rows.
 
-    1-bit pictures give 0 and 1; a picture that is stored turned, as cameras do, is turned upright; an alpha channel is
-    dropped, and colors of another kind (CMYK, LAB, ...) become red, green and blue. A file with several pictures is
-    refused. NIfTI is read by :py:class:`monai.data.NibabelReader`, whose errors are made to name the file. For
-    ``LoadImaged(keys, reader=PictureReader())``, which leaves other files to MONAI's own readers.
+    The values are those that are stored, in every depth from 1 to 32 bits and as floating point; 1-bit pictures give
+    False and True, for white. A picture that is stored turned, as cameras do, is turned upright; colors of another kind
+    (CMYK, LAB, ...) become red, green and blue. An alpha channel is dropped, but where a mask is drawn in it, on one
+    color everywhere, it is the mask. A GIF that is all grey, and a palette of white and black in this order, give
+    greys. What cannot be read as it is stored is refused, and so is a file with several pictures. NIfTI is read by
+    :py:class:`monai.data.NibabelReader`, in its stored axes, and its errors name the file. For
+    ``LoadImaged(keys, reader=PictureReader())``. Other files are refused: MONAI's own readers have other axes.
 
     Args:
         palette: what a palette picture gives: ``"indices"``, which in masks are the classes, or ``"colors"``.
-        kwargs: arguments of :py:class:`monai.data.PILReader`.
 
     Example:
         >>> import tempfile, os
@@ -54,31 +55,23 @@ class PictureReader(PILReader):
         torch.Size([3, 20, 30])
     """
 
-    def __init__(self, palette: str = "indices", **kwargs: Any) -> None:
-        super().__init__(reverse_indexing=False, **kwargs)
+    def __init__(self, palette: str = "indices") -> None:
         if palette not in ("indices", "colors"):
             raise ValueError(f"`palette` must be 'indices' or 'colors', got {palette!r}.")
         self.palette = palette
         self.nifti = NibabelReader()
 
     def verify_suffix(self, filename: Sequence[PathLike] | PathLike) -> bool:
-        """Whether all files have a suffix of a picture, or one of NIfTI."""
-        return self.are_pictures(filename) or self.nifti.verify_suffix(filename)
+        """True: what is no picture is refused by :py:meth:`get_data`, and not left to other readers."""
+        return True
 
     @staticmethod
     def are_pictures(filename: Sequence[PathLike] | PathLike) -> bool:
         """Whether all files have a suffix of a picture."""
         return all(Path(str(name)).suffix.lower() in PICTURE_SUFFIXES for name in ensure_tuple(filename))
 
-    def read(self, data: Sequence[PathLike] | PathLike | np.ndarray, **kwargs: Any) -> Any:
-        """
-        Name one picture or several; :py:meth:`get_data` opens them, so that its errors reach the user.
-
-        Raises:
-            ValueError: when a file has another suffix, so that MONAI goes on to its other readers.
-        """
-        if not self.verify_suffix(data):  # type: ignore[arg-type]
-            raise ValueError(f"{data} is not a picture: PictureReader reads {', '.join(PICTURE_SUFFIXES)} and NIfTI.")
+    def read(self, data: Sequence[PathLike] | PathLike, **kwargs: Any) -> Any:
+        """Name one picture or several; :py:meth:`get_data` opens them, so that its errors reach the user."""
         paths = [Path(str(name)) for name in ensure_tuple(data)]
         return paths if len(paths) > 1 else paths[0]
 
@@ -87,39 +80,52 @@ class PictureReader(PILReader):
         Read the pictures that :py:meth:`read` named.
 
         Raises:
-            OSError: when one cannot be opened, is cut off, or has several pictures in it.
+            OSError: when one cannot be opened, or is cut off.
+            ValueError: when one is neither a picture nor NIfTI, has values that are not read as they are stored, or
+                several pictures in it.
         """
-        if self.are_pictures(img):
-            return super().get_data([self._open(Path(path)) for path in ensure_tuple(img)])
+        if not self.are_pictures(img):
+            if not self.nifti.verify_suffix(img):
+                kinds = ", ".join(PICTURE_SUFFIXES)
+                raise ValueError(f"{str(img)!r} is no picture: save it as one of {kinds}, or as .nii or .nii.gz.")
+            return self._read_nifti(img)
+        paths = [Path(path) for path in ensure_tuple(img)]
+        read = [self._read_picture(path) for path in paths]
+        first, meta = read[0]
+        channel = float("nan") if first.ndim == 2 else -1.0
+        for path, (array, _) in zip(paths[1:], read[1:], strict=True):
+            if array.shape != first.shape or array.ndim > 2:
+                raise ValueError(
+                    f"{str(path)!r} has the size {array.shape}, {str(paths[0])!r} has {first.shape}: channels of one "
+                    "image must be gray, and of one size."
+                )
+        if len(read) > 1:
+            first, channel = np.stack([array for array, _ in read], axis=-1), -1.0
+        return first, {
+            **meta,
+            MetaKeys.SPATIAL_SHAPE: np.asarray(first.shape[:2]),
+            MetaKeys.ORIGINAL_CHANNEL_DIM: channel,
+        }
+
+    def _read_nifti(self, img: PathLike | Sequence[PathLike]) -> tuple[np.ndarray, dict]:
         try:
-            return self.nifti.get_data(self.nifti.read(img))
+            array, meta = self.nifti.get_data(self.nifti.read(img))
         except FileNotFoundError as e:
             raise FileNotFoundError(f"There is no image {str(img)!r}: check its name.") from e
         except Exception as e:  # a damaged file can fail in any way
             raise OSError(f"The image {str(img)!r} cannot be read, replace it with a good copy ({e}).") from e
+        if array.dtype.kind not in "biuf":
+            raise ValueError(
+                f"The image {str(img)!r} has values of the kind {array.dtype}: save it with one number for each pixel."
+            )
+        return array, meta
 
-    def _open(self, path: Path) -> Image.Image:
+    def _read_picture(self, path: Path) -> tuple[np.ndarray, dict[str, Any]]:
         try:
-            if path.suffix.lower() == ".png":
-                with Image.open(path) as file:
-                    file.verify()  # the checksums, which reading does not look at to the end
-            with Image.open(path) as file:
-                # cameras write a second, smaller picture behind a JPEG
-                count = getattr(file, "n_frames", 1)
-                if count > 1 and file.format != "MPO":
-                    raise ValueError(f"it has {count} pictures in it: save the one that counts alone")
-                image = ImageOps.exif_transpose(file)
-                if image.mode in ("LA", "La"):
-                    image = image.convert("L")
-                elif image.mode not in _AS_THEY_ARE or (image.mode == "P" and self.palette == "colors"):
-                    image = image.convert("RGB")
-                image.load()
-                image.format = file.format
-                return image
+            return read_pixels(path, mask=self.palette == "indices")
+        except NotTaken as e:
+            raise ValueError(f"The picture {str(path)!r} {e}.") from e
         except FileNotFoundError as e:
             raise FileNotFoundError(f"There is no picture {str(path)!r}: check its name.") from e
         except Exception as e:  # a damaged file can fail in any way
             raise OSError(f"The picture {str(path)!r} cannot be read, replace it with a good copy ({e}).") from e
-
-    def _get_spatial_shape(self, img: Image.Image) -> np.ndarray:
-        return np.asarray((img.height, img.width))

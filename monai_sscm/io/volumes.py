@@ -28,11 +28,11 @@ from monai.config import PathLike
 from monai.data import ImageReader
 from monai.utils import MetaKeys, SpaceKeys, ensure_tuple
 from nibabel.openers import Opener
-from nibabel.orientations import apply_orientation, axcodes2ornt, inv_ornt_aff, io_orientation, ornt_transform
 from nibabel.spatialimages import SpatialImage
 
 from .dicom import is_dicom, last_line, read_dicom_series, silence_itk
 from .files import check_name
+from .nifti2 import Nifti2Header, is_nifti_2
 from .pictures import PictureReader
 
 __all__ = ["SCAN_SUFFIXES", "VolumeReader", "is_scan"]
@@ -61,17 +61,22 @@ _BYTES = {
     for kind in kinds
 } | {sitk.sitkFloat64: 8, sitk.sitkInt64: 8, sitk.sitkUInt64: 8}
 
+_Header = sitk.ImageFileReader | Nifti2Header
+
 
 class VolumeReader(ImageReader):
     """
-    Reads a volume as an array ``(X, Y, Z)`` of axial slices along the last axis, X to the patient's left, Y to the back
-    and Z to the head ("LPS"), whatever way it is stored. A picture is a volume of one slice: its rows are X.
+    Reads a volume as an array ``(X, Y, Z)`` in the axes in which it is stored; a picture is a volume of one slice,
+    whose rows are X. :py:class:`monai.transforms.Orientationd` brings volumes into common axes.
 
     Reads NIfTI, MHA and NRRD files; a DICOM series, given as a folder, one file, or the files in any order, compressed
-    as far as ITK reads it; and PNG, JPEG, BMP and TIFF pictures by :py:class:`monai_sscm.io.PictureReader`. Stored
-    values are kept, with the rescale slope and intercept of the file applied. The metadata has MONAI's ``affine``,
-    ``original_affine`` and ``spatial_shape``; of volumes, but not of pictures, also ``geometry``: ``spacing`` (mm),
-    ``origin`` and ``direction`` as ITK gives them, from which a mask of the volume's own geometry is made.
+    as far as ITK reads it; and pictures by :py:class:`monai_sscm.io.PictureReader`. Several
+    volume files, or pictures, are channels of one image, ``(X, Y, Z, C)``, and so is the fourth axis of a NIfTI file.
+    Stored values are kept, with the rescale slope and intercept of the file applied. The metadata has MONAI's
+    ``affine`` (to the right, to the front and up, "RAS"), ``original_affine`` and ``spatial_shape``; of volumes, but
+    not of pictures, also ``geometry``: ``spacing`` (mm), ``origin`` and ``direction`` as ITK gives them, from which a
+    mask of the volume's own geometry is made. A picture is taken for an axial slice: its rows go to the patient's left
+    and its columns to the back ("LPS"), 1 mm apart.
 
     Args:
         mask: whether masks are read: then palette pictures give their indices, and values are not looked at.
@@ -80,8 +85,9 @@ class VolumeReader(ImageReader):
 
     Raises:
         FileNotFoundError, OSError: when a file is missing or damaged.
-        ValueError: when it is no volume: four dimensions, colors, NaN, one value everywhere, no or uneven spacing,
-            slices missing or doubled, or several series where one is expected; or of another modality.
+        ValueError: when it is no volume: colors, NaN, one value everywhere, no or uneven spacing, slices missing or
+            doubled, several series where one is expected; of another modality; or when channels differ in size or
+            place.
 
     Example:
         >>> import os, tempfile
@@ -121,87 +127,120 @@ class VolumeReader(ImageReader):
         if self._last is not None and self._last[0] == key:
             array, meta = self._last[1]
             return array, dict(meta)
-        loaded = self._picture(img) if self.pictures.are_pictures(img) else self._volume(img)
+        if not all(is_volume_file(path) or self.pictures.are_pictures(path) for path in img):
+            parts = [self._volume(img)]
+        else:
+            parts = [self._picture(path) if self.pictures.are_pictures(path) else self._volume([path]) for path in img]
+        loaded = parts[0] if len(parts) == 1 else _as_channels(img, parts)
         if not self.mask:
             _check_values(loaded[0], _name(img))
         if self.keep_last:
             self._last = (key, loaded)
         return loaded[0], dict(loaded[1])
 
-    def _picture(self, paths: Sequence[Path]) -> tuple[np.ndarray, dict]:
-        array = np.array(self.pictures.get_data(paths)[0])
-        if array.ndim == 3:
-            if not self.mask and bool((array != array[..., :1]).any()):
+    def _picture(self, path: Path) -> tuple[np.ndarray, dict]:
+        array, about = self.pictures.get_data(path)
+        if array.ndim == 3 and not self.mask:
+            if bool((array != array[..., :1]).any()):
                 raise ValueError(
-                    f"The image {_name(paths)} is in color and no slice of a volume: save it in gray, or leave it out."
+                    f"The image {_name([path])} is in color and no slice of a volume: save it in gray, or leave it out."
                 )
-            array = array if self.mask else array[..., 0]
-        if array.ndim == 3:  # colors of a mask: the classes' transform says what is wrong
-            shape, channel = array.shape[:2], -1.0
-            array = array[:, :, None]
-        else:
-            shape, channel = array.shape, float("nan")
-            array = array[..., None]
-        meta = {
-            MetaKeys.AFFINE: np.eye(4),
-            MetaKeys.ORIGINAL_AFFINE: np.eye(4),
-            MetaKeys.SPATIAL_SHAPE: np.array([*shape, 1]),
-            MetaKeys.SPACE: SpaceKeys.RAS,
-            MetaKeys.ORIGINAL_CHANNEL_DIM: channel,
-        }
-        return array, meta
+            array = array[..., 0]
+        # colors of a mask: the classes' transform says what is wrong
+        channel = -1.0 if array.ndim == 3 else float("nan")
+        meta = _metadata(np.diag([-1.0, -1.0, 1.0, 1.0]), (*array.shape[:2], 1), channel)
+        return array[:, :, None], {**meta, "format": about["format"]}
 
     def _volume(self, paths: Sequence[Path]) -> tuple[np.ndarray, dict]:
-        image: sitk.Image | sitk.ImageFileReader
+        image: sitk.Image | _Header
         if _is_series(paths):
             array, image = read_dicom_series(paths, None if self.mask else self.modality)
         else:
-            array, image = _read_volume(paths[0])
-        spacing, origin, direction = (np.array(f()) for f in (image.GetSpacing, image.GetOrigin, image.GetDirection))
-        if not np.isfinite(direction).all() or abs(np.linalg.det(direction.reshape(3, 3))) < 0.1:
+            array, image = _read_volume(paths[0], self.mask)
+        axes = image.GetDimension()
+        spacing, origin = (np.array(f())[:3] for f in (image.GetSpacing, image.GetOrigin))
+        matrix = np.array(image.GetDirection()).reshape(axes, axes)[:3, :3]
+        if not np.isfinite(matrix).all() or abs(np.linalg.det(matrix)) < 0.1:
             raise ValueError(
-                f"The volume {_name(paths)} has no proper orientation ({direction.tolist()}): export it again."
+                f"The volume {_name(paths)} has no proper orientation ({matrix.tolist()}): export it again."
             )
         # from voxels to millimetres in MONAI's and NIfTI's axes, where ITK's first two are turned round
         affine = np.eye(4)
-        affine[:3, :3] = direction.reshape(3, 3) * spacing
+        affine[:3, :3] = _right_angles(matrix) * spacing
         affine[:3, 3] = origin
         affine[:2] *= -1
-        stored = io_orientation(affine)
-        to_lps = ornt_transform(stored, axcodes2ornt(("L", "P", "S")))
-        meta = {
-            MetaKeys.AFFINE: affine @ inv_ornt_aff(to_lps, array.shape),
-            MetaKeys.ORIGINAL_AFFINE: affine,
-            MetaKeys.SPATIAL_SHAPE: np.array(array.shape),
-            MetaKeys.SPACE: SpaceKeys.RAS,
-            MetaKeys.ORIGINAL_CHANNEL_DIM: float("nan"),
-            "geometry": {"spacing": spacing, "origin": origin, "direction": direction},
-        }
+        meta = _metadata(affine, array.shape[:3], -1.0 if array.ndim == 4 else float("nan"))
+        meta["geometry"] = {"spacing": spacing, "origin": origin, "direction": matrix.ravel()}
         if array.dtype in (np.int32, np.int64) and array.min() >= -(2**15) and array.max() < 2**15:
             array = array.astype(np.int16)  # as ITK reads DICOM with an intercept; a volume is large
         # a copy, and the only one: ITK's image goes when this returns
-        return np.array(apply_orientation(array, to_lps), order="C"), meta
+        return np.array(array, order="C"), meta
+
+
+def _right_angles(matrix: np.ndarray) -> np.ndarray:
+    """A rotation that headers round to single precision, exactly: Spacing begins its grid elsewhere where it is not."""
+    left, _, right = np.linalg.svd(matrix)
+    return left @ right if np.abs(left @ right - matrix).max() < 1e-4 else matrix
+
+
+def _metadata(affine: np.ndarray, shape: Sequence[int], channel: float) -> dict:
+    return {
+        MetaKeys.AFFINE: affine,
+        MetaKeys.ORIGINAL_AFFINE: affine.copy(),
+        MetaKeys.SPATIAL_SHAPE: np.array(shape),
+        MetaKeys.SPACE: SpaceKeys.RAS,
+        MetaKeys.ORIGINAL_CHANNEL_DIM: channel,
+    }
+
+
+def _as_channels(paths: Sequence[Path], parts: Sequence[tuple[np.ndarray, dict]]) -> tuple[np.ndarray, dict]:
+    """One image of several, each a channel of it."""
+    (first, meta), *others = parts
+    for path, (array, other) in zip(paths[1:], others, strict=True):
+        if array.shape != first.shape:
+            raise ValueError(
+                f"{str(path)!r} has the size {array.shape}, {str(paths[0])!r} has {first.shape}: channels of one image "
+                "must be of one size."
+            )
+        # headers are rounded, and by some tools to single precision
+        distance = np.abs(other[MetaKeys.AFFINE] - meta[MetaKeys.AFFINE]).max()
+        if distance > 0.01:
+            raise ValueError(
+                f"{str(path)!r} does not lie where {str(paths[0])!r} does, their affines differ by up to "
+                f"{distance:.3g} mm: resample channels of one image onto one of them."
+            )
+    if first.ndim > 3:
+        raise ValueError(
+            f"{str(paths[0])!r} has several channels itself: save the channels of one image in one file each."
+        )
+    return np.stack([array for array, _ in parts], axis=-1), {**meta, MetaKeys.ORIGINAL_CHANNEL_DIM: -1.0}
+
+
+def is_volume_file(path: Path) -> bool:
+    """Whether a file is a whole volume by its name, and so one channel among several."""
+    return path.name.lower().endswith(SCAN_SUFFIXES)
 
 
 def is_scan(path: Path) -> bool:
     """Whether a file is a volume by its name, or DICOM by its content."""
-    return path.name.lower().endswith(SCAN_SUFFIXES) or (path.is_file() and is_dicom(path))
+    return is_volume_file(path) or (path.is_file() and is_dicom(path))
 
 
 def _is_series(paths: Sequence[Path]) -> bool:
     missing = [path for path in paths if not path.exists()]
     if missing:
         raise FileNotFoundError(f"There is no volume {str(missing[0])!r}: check its name.")
-    return len(paths) > 1 or paths[0].is_dir() or not paths[0].name.lower().endswith(SCAN_SUFFIXES)
+    return len(paths) > 1 or paths[0].is_dir() or not is_volume_file(paths[0])
 
 
-def _read_volume(path: Path) -> tuple[np.ndarray, sitk.Image | sitk.ImageFileReader]:
-    """A volume as it is stored, and what has its geometry and memory; what has not three dimensions is refused."""
+def _read_volume(path: Path, mask: bool) -> tuple[np.ndarray, sitk.Image | _Header]:
+    """A volume as it is stored, and what has its geometry and memory; it has three dimensions, or channels behind."""
     try:
         header = _read_header(path)
     except RuntimeError as e:
         raise OSError(_unreadable(path, e)) from e
-    if header.GetDimension() != 3:
+    is_nifti = path.name.lower().endswith((".nii", ".nii.gz"))
+    if header.GetDimension() != 3 and not (header.GetDimension() == 4 and is_nifti and not mask):
         raise ValueError(
             f"The volume {str(path)!r} has {header.GetDimension()} dimensions: save one volume of three in a file."
         )
@@ -219,7 +258,7 @@ def _read_volume(path: Path) -> tuple[np.ndarray, sitk.Image | sitk.ImageFileRea
         )
     try:
         _check_length(path, header)
-        if path.name.lower().endswith((".nii", ".nii.gz")):
+        if is_nifti:
             # of a file that is cut off, ITK would give what is in memory by chance
             array = np.asarray(cast(SpatialImage, nibabel.load(path)).dataobj)
             array = array.astype(np.float32 if array.dtype.kind == "f" else array.dtype.newbyteorder("="), copy=False)
@@ -231,8 +270,13 @@ def _read_volume(path: Path) -> tuple[np.ndarray, sitk.Image | sitk.ImageFileRea
     return sitk.GetArrayViewFromImage(image).transpose(), image
 
 
-def _read_header(path: Path) -> sitk.ImageFileReader:
+def _read_header(path: Path) -> _Header:
     check_name(path)
+    try:
+        if is_nifti_2(path):
+            return Nifti2Header(cast(nibabel.Nifti2Image, nibabel.load(path)))
+    except Exception as e:  # a damaged file can fail in any way
+        raise RuntimeError(last_line(e)) from e
     if path.suffix.lower() in (".mha", ".mhd"):
         with open(path, "rb") as file:
             dimensions = re.search(rb"NDims\s*=\s*(\d+)", file.read(4096), re.IGNORECASE)
@@ -252,9 +296,9 @@ def _unreadable(path: Path, error: Exception) -> str:
     )
 
 
-def _stored_spacing(path: Path, header: sitk.ImageFileReader) -> list[float]:
+def _stored_spacing(path: Path, header: _Header) -> list[float]:
     """The spacing as it is in the file; where it is missing or zero, readers put 1."""
-    spacing = [float(x) for x in header.GetSpacing()]
+    spacing = [float(x) for x in header.GetSpacing()[:3]]
     suffix = path.suffix.lower()
     if suffix in (".nii", ".gz"):
         kind: Any = type(nibabel.load(path).header)
@@ -269,7 +313,7 @@ def _stored_spacing(path: Path, header: sitk.ImageFileReader) -> list[float]:
     return spacing
 
 
-def _check_length(path: Path, header: sitk.ImageFileReader) -> None:
+def _check_length(path: Path, header: _Header) -> None:
     """
     Refuse data that are not as long as the header says, or whose checksum differs: readers would fill up, leave out, or
     ask for more memory than there is.

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import csv
 import os
+import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -22,15 +23,20 @@ from typing import Any
 import nibabel
 import nrrd
 import numpy as np
+import SimpleITK as sitk
 from matplotlib import colormaps
-from nibabel.orientations import apply_orientation, io_orientation, ornt_transform
+from nibabel.orientations import apply_orientation, axcodes2ornt, io_orientation, ornt_transform
 from PIL import Image
+
+from .dicom import last_line
 
 __all__ = [
     "class_colors",
-    "in_stored_axes",
+    "read_label_descriptions",
+    "seen_from_feet",
     "write_index_picture",
     "write_label_descriptions",
+    "write_mha",
     "write_nifti",
     "write_nrrd",
     "write_picture",
@@ -115,29 +121,23 @@ def write_index_picture(mask: np.ndarray, num_classes: int, path: str | Path) ->
     write_picture(picture, path)
 
 
-def in_stored_axes(array: np.ndarray, meta: Mapping[str, Any]) -> np.ndarray:
+def seen_from_feet(array: np.ndarray, affine: np.ndarray) -> np.ndarray:
     """
-    Bring an array from an image's axes in memory back to those in its file.
+    Bring a volume's axes to where a picture of it has them: to the patient's left, to the back, to the head.
 
     Args:
-        array: ``(X, Y, Z)``, of the image's size; or of fewer dimensions, which are never turned.
-        meta: metadata of the image as MONAI keeps it: ``affine``, ``original_affine`` and ``spatial_shape``.
-
-    Returns:
-        array of the shape ``spatial_shape``.
+        array: ``(X, Y, Z)``; more axes may follow.
+        affine: from voxels to millimetres, to the right, to the front and up, as MONAI and NIfTI have it.
 
     Example:
         >>> import numpy as np
-        >>> from monai_sscm.io.writing import in_stored_axes
-        >>> turned = np.diag([-1.0, 1.0, 1.0, 1.0])
-        >>> meta = {"affine": np.eye(4), "original_affine": turned, "spatial_shape": (3, 1, 1)}
-        >>> in_stored_axes(np.array([1, 2, 3]).reshape(3, 1, 1), meta).ravel()
-        array([3, 2, 1])
+        >>> from monai_sscm.io.writing import seen_from_feet
+        >>> to_the_right = np.arange(3).reshape(3, 1, 1)
+        >>> seen_from_feet(to_the_right, np.eye(4)).ravel()
+        array([2, 1, 0])
     """
-    if array.ndim == 3:
-        affines = [np.asarray(meta[key], dtype=np.float64) for key in ("affine", "original_affine")]
-        array = apply_orientation(array, ornt_transform(*(io_orientation(affine) for affine in affines)))
-    return array.reshape([int(n) for n in np.asarray(meta["spatial_shape"]).ravel()])
+    turn = ornt_transform(io_orientation(np.asarray(affine, dtype=np.float64)), axcodes2ornt(("L", "P", "S")))
+    return apply_orientation(array, turn)
 
 
 def write_nifti(array: np.ndarray, source: str | Path, path: str | Path) -> None:
@@ -162,6 +162,32 @@ def write_nifti(array: np.ndarray, source: str | Path, path: str | Path) -> None
     image = kind(array, None, copy)
     # nibabel goes by the suffix
     write_whole(path, lambda part: nibabel.save(image, part), ".nii.gz" if str(path).endswith(".gz") else ".nii")
+
+
+def write_mha(array: np.ndarray, geometry: Mapping[str, Any], path: str | Path) -> None:
+    """
+    Write an MHA file.
+
+    Args:
+        array: voxels ``(X, Y, Z)``.
+        geometry: ``spacing`` in mm, ``origin`` and ``direction`` as ITK gives them.
+        path: the file.
+    """
+    image = sitk.GetImageFromArray(np.ascontiguousarray(array.transpose()))
+    for set_value, name in (
+        (image.SetSpacing, "spacing"),
+        (image.SetOrigin, "origin"),
+        (image.SetDirection, "direction"),
+    ):
+        set_value(np.asarray(geometry[name], dtype=np.float64).ravel().tolist())
+
+    def write(part: Path) -> None:
+        try:
+            sitk.WriteImage(image, str(part), True)
+        except RuntimeError as e:  # ITK's own, of a full disk too
+            raise OSError(last_line(e)) from e
+
+    write_whole(path, write, ".mha")
 
 
 def write_nrrd(
@@ -232,6 +258,32 @@ def write_label_descriptions(class_names: Sequence[str], path: str | Path) -> No
     for i, (name, color) in enumerate(zip(class_names[1:], class_colors(len(class_names)), strict=True)):
         lines.append(f'{i + 1} {" ".join(str(round(255 * x)) for x in color)} 1 1 1 "{name}"')
     write_whole(path, lambda part: part.write_text("\n".join(lines) + "\n", "utf-8"))
+
+
+def read_label_descriptions(path: str | Path) -> list[str] | None:
+    """
+    Read names of classes from label descriptions of ITK-SNAP.
+
+    Args:
+        path: the file.
+
+    Returns:
+        the names in the order of their indices; None where there is no such file, or it is of another kind.
+
+    Example:
+        >>> import os, tempfile
+        >>> from monai_sscm.io.writing import read_label_descriptions, write_label_descriptions
+        >>> path = os.path.join(tempfile.mkdtemp(), "labels.txt")
+        >>> write_label_descriptions(["background", "main vein"], path)
+        >>> read_label_descriptions(path)
+        ['background', 'main vein']
+    """
+    if not Path(path).is_file():
+        return None
+    lines = Path(path).read_text("utf-8", errors="replace").splitlines()
+    found = [re.fullmatch(r'\s*(\d+)(?:\s+[\d.]+){6}\s+"(.*)"\s*', line) for line in lines if not line.startswith("#")]
+    names = [match[2] for i, match in enumerate(found) if match and int(match[1]) == i]
+    return names if len(names) == len(found) >= 2 else None
 
 
 def write_table(rows: Sequence[Mapping[str, Any]], path: str | Path) -> None:

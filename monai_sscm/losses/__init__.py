@@ -12,9 +12,11 @@
 from __future__ import annotations
 
 from .adversarial import adversarial_loss, discriminator_loss
+from .labeled import LabeledDiceCELoss
 from .weighted import WeightedCELoss, WeightedDeepSupervisionLoss, WeightedDiceCELoss, WeightedDiceLoss, WeightedMSELoss
 
 __all__ = [
+    "LabeledDiceCELoss",
     "WeightedCELoss",
     "WeightedDeepSupervisionLoss",
     "WeightedDiceCELoss",

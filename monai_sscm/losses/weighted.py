@@ -12,7 +12,8 @@
 """
 Losses of a view of the unlabelled batch: prediction, target and a weight for every pixel.
 
-A pixel of weight 0 does not count (in ``WeightedMSELoss`` on request) and a paste has weight 1. Sums are divided by the
+A pixel of weight 0 does not count (in ``WeightedMSELoss`` on request), a pixel whose target is
+:py:data:`monai_sscm.transforms.IGNORED` never does, and a paste has weight 1. Sums are divided by the
 number of pixels, not by the sum of the weights: where the teacher is unsure the whole loss gets small (but for
 ``WeightedDiceLoss``, a ratio of sums).
 """
@@ -27,10 +28,12 @@ from monai.networks import one_hot
 from torch import nn
 from torch.nn.functional import cross_entropy, interpolate
 
+from monai_sscm.transforms import IGNORED
+
 __all__ = ["WeightedCELoss", "WeightedDeepSupervisionLoss", "WeightedDiceCELoss", "WeightedDiceLoss", "WeightedMSELoss"]
 
 
-class _WeightedLoss(nn.Module):
+class WeightedLoss(nn.Module):
     """
     What all losses of a view take: prediction ``(B, C, *spatial)``, logits; target, class indices ``(B, 1, *spatial)``
     or one-hot ``(B, C, *spatial)``; and the weight of every pixel ``(B, 1, *spatial)``, or None to weigh all alike.
@@ -61,7 +64,7 @@ class _WeightedLoss(nn.Module):
         return index.long()
 
 
-class WeightedCELoss(_WeightedLoss):
+class WeightedCELoss(WeightedLoss):
     """
     Cross-entropy of every pixel times its weight, divided by the number of pixels.
 
@@ -76,7 +79,7 @@ class WeightedCELoss(_WeightedLoss):
         0.6931
     """
 
-    def __init__(self, ignore_index: int = -100) -> None:
+    def __init__(self, ignore_index: int = IGNORED) -> None:
         super().__init__()
         self.ignore_index = ignore_index
 
@@ -92,7 +95,7 @@ class WeightedCELoss(_WeightedLoss):
         return loss.mean() if weight is None else (loss * weight[:, 0]).mean()
 
 
-class WeightedDiceLoss(_WeightedLoss):
+class WeightedDiceLoss(WeightedLoss):
     """
     Soft Dice loss in which every pixel counts by its weight.
 
@@ -114,7 +117,7 @@ class WeightedDiceLoss(_WeightedLoss):
         0.0
     """
 
-    def __init__(self, include_background: bool = True, smooth: float = 1e-5, ignore_index: int = -100) -> None:
+    def __init__(self, include_background: bool = True, smooth: float = 1e-5, ignore_index: int = IGNORED) -> None:
         super().__init__()
         self.include_background = include_background
         self.smooth = smooth
@@ -137,7 +140,7 @@ class WeightedDiceLoss(_WeightedLoss):
         return (dice if self.include_background else dice[1:]).mean()
 
 
-class WeightedDiceCELoss(_WeightedLoss):
+class WeightedDiceCELoss(WeightedLoss):
     """
     :py:class:`WeightedDiceLoss`, times the mean weight, plus :py:class:`WeightedCELoss`.
 
@@ -154,7 +157,7 @@ class WeightedDiceCELoss(_WeightedLoss):
         True
     """
 
-    def __init__(self, include_background: bool = True, smooth: float = 1e-5, ignore_index: int = -100) -> None:
+    def __init__(self, include_background: bool = True, smooth: float = 1e-5, ignore_index: int = IGNORED) -> None:
         super().__init__()
         self.dice = WeightedDiceLoss(include_background, smooth, ignore_index)
         self.cross_entropy = WeightedCELoss(ignore_index)
@@ -169,7 +172,7 @@ class WeightedDiceCELoss(_WeightedLoss):
         return share * self.dice(pred, target, weight) + self.cross_entropy(pred, target, weight)
 
 
-class WeightedMSELoss(_WeightedLoss):
+class WeightedMSELoss(WeightedLoss):
     """
     Squared difference of probabilities, averaged over the classes, times the weight: the consistency of Mean Teacher.
 
@@ -196,9 +199,12 @@ class WeightedMSELoss(_WeightedLoss):
             weight: weight of every pixel ``(B, 1, *spatial)``.
         """
         self._check(pred, target, weight)
+        counted = None
         if target.shape[1] == 1:
-            target = one_hot(target.long(), pred.shape[1], dtype=torch.float32)
+            counted = target != IGNORED
+            target = one_hot(torch.where(counted, target, 0).long(), pred.shape[1], dtype=torch.float32)
         loss = (pred.float().softmax(1) - target).square().mean(1, keepdim=True)
+        loss = loss if counted is None else loss * counted
         return (loss * weight).mean() if self.use_weight and weight is not None else loss.mean()
 
 

@@ -67,7 +67,7 @@ def build_method(name: str, num_classes: int, spatial_dims: int, **options: Any)
     needed = {"spatial_dims": spatial_dims, "class_names": [f"class {i}" for i in range(num_classes)]}
     config = {
         "imports": template["imports"],
-        "options": Options(**{**plain, "patch_size": [1] * spatial_dims, **needed, **options}),
+        "options": Options(1, **{**plain, "patch_size": [1] * spatial_dims, **needed, **options}),
         "num_classes": num_classes,
         "methods": {name: deepcopy(dict(method.config)) for name, method in METHODS.items()},
         **{part: template[part] for part in ("augment", "ramp", "pseudo_labeler")},

@@ -13,17 +13,21 @@ from __future__ import annotations
 
 from .discriminator import FeatureDiscriminator
 from .encoder import encoder_layers
+from .ensemble import Ensemble, make_ensemble
 from .features import FeatureDropout, FeatureTap
 from .teacher import make_teacher, unwrap, update_teacher
-from .weights import load_checkpoint, load_weights, training_settings
+from .weights import init_weights, load_checkpoint, load_weights, training_settings
 
 __all__ = [
+    "Ensemble",
     "FeatureDiscriminator",
     "FeatureDropout",
     "FeatureTap",
     "encoder_layers",
+    "init_weights",
     "load_checkpoint",
     "load_weights",
+    "make_ensemble",
     "make_teacher",
     "training_settings",
     "unwrap",

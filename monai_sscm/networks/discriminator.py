@@ -72,7 +72,8 @@ class FeatureDiscriminator(nn.Module):
         if features.shape[1] != self.in_channels:
             raise ValueError(
                 f"The discriminator takes feature maps with {self.in_channels} channels, the tapped layer gives "
-                f"{features.shape[1]} (shape {tuple(features.shape)}): set `in_channels={features.shape[1]}`."
+                f"{features.shape[1]} (shape {tuple(features.shape)}): "
+                f"set its `in_channels` (`feature_channels` of a bundle) to {features.shape[1]}."
             )
         logits: torch.Tensor = self.layers(features)[-1]
         return logits

@@ -14,8 +14,9 @@
 from __future__ import annotations
 
 import json
+import logging
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,9 +25,14 @@ from torch import nn
 
 from monai_sscm.errors import one_line
 
+from .ensemble import Ensemble
 from .teacher import unwrap
 
-__all__ = ["load_checkpoint", "load_weights", "training_settings"]
+__all__ = ["init_weights", "load_checkpoint", "load_weights", "training_settings"]
+
+_logger = logging.getLogger(__name__)
+# what others put in front of every name, outermost first
+_PREFIXES = ("module.", "_orig_mod.", "model.", "network.", "net.")
 
 
 def load_checkpoint(path: str | Path) -> Any:
@@ -65,7 +71,7 @@ def load_checkpoint(path: str | Path) -> Any:
     return state
 
 
-def load_weights(network: nn.Module, path: str | Path, weights: str = "teacher") -> None:
+def load_weights(network: nn.Module, path: str | Path | Sequence[str | Path], weights: str = "teacher") -> None:
     """
     Load a network's weights from a checkpoint of a training, or from a file that holds them alone.
 
@@ -73,7 +79,8 @@ def load_weights(network: nn.Module, path: str | Path, weights: str = "teacher")
         network: network to load them into.
         path: ``states/last.pt`` or ``states/best.pt`` of a training, see
             :py:class:`monai_sscm.handlers.CheckpointHandler`, or a plain ``state_dict`` such as a bundle's
-            ``models/model.pt``, which is a teacher's.
+            ``models/model.pt``, which is a teacher's. A list of them for an
+            :py:class:`monai_sscm.networks.Ensemble`, one for each of its networks.
         weights: ``"teacher"`` or ``"student"``.
 
     Raises:
@@ -94,6 +101,11 @@ def load_weights(network: nn.Module, path: str | Path, weights: str = "teacher")
     """
     if weights not in ("teacher", "student"):
         raise ValueError(f"`weights` must be 'teacher' or 'student', got {weights!r}.")
+    if not isinstance(path, (str, Path)):
+        members = network.networks if isinstance(network, Ensemble) else [network]
+        for member, member_path in zip(members, path, strict=True):
+            load_weights(member, member_path, weights)
+        return
     state = load_checkpoint(path)
     if not isinstance(state, Mapping):
         raise ValueError(f"The checkpoint {str(path)!r} holds a {type(state).__name__} and no weights: use another.")
@@ -121,7 +133,73 @@ def load_weights(network: nn.Module, path: str | Path, weights: str = "teacher")
         ) from e
 
 
-def training_settings(path: str | Path) -> dict[str, Any]:
+def init_weights(network: nn.Module, path: str | Path) -> list[str]:
+    """
+    Start a network from weights of another training: those that fit it by name and shape; the others stay.
+
+    One line of the log says how many fit, and which do not.
+
+    Args:
+        network: network that is changed; a DDP or compiled network is unwrapped first.
+        path: weights of any origin: a checkpoint of this package, of which the teacher is taken, a ``state_dict``, or
+            a dictionary that holds one, such as ``{"state_dict": ...}``. Prefixes of names, such as ``module.`` of DDP,
+            are left out where that fits better.
+
+    Returns:
+        names of the network's weights that are not taken.
+
+    Raises:
+        FileNotFoundError: when there is no such file.
+        ValueError: when it is damaged, holds NaN, or no layer in it fits.
+
+    Example:
+        >>> import tempfile
+        >>> import torch
+        >>> from torch import nn
+        >>> from monai_sscm.networks import init_weights
+        >>> path = tempfile.mkdtemp() + "/other.pt"
+        >>> torch.save({"state_dict": {"module.weight": torch.ones(1, 2), "module.bias": torch.ones(7)}}, path)
+        >>> layer = nn.Linear(2, 1)
+        >>> init_weights(layer, path), layer.weight.tolist()
+        (['bias'], [[1.0, 1.0]])
+    """
+    if not Path(path).is_file():
+        raise FileNotFoundError(f"There are no weights {str(path)!r}: set `init_from` to a file or a bundle.")
+    own = unwrap(network).state_dict()
+    taken: dict[str, torch.Tensor] = {}
+    for candidate in _state_dicts(load_checkpoint(path)):
+        theirs = candidate
+        for prefix in ("", *_PREFIXES):
+            theirs = {name.removeprefix(prefix): value for name, value in theirs.items()}
+            fitting = {name: x for name, x in theirs.items() if name in own and own[name].shape == x.shape}
+            taken = fitting if len(fitting) > len(taken) else taken
+    if not any(value.ndim > 1 for value in taken.values()):
+        raise ValueError(
+            f"No layer of the weights in {str(path)!r} fits this network by name and shape: build the network that "
+            "they were trained with, or leave `init_from` out."
+        )
+    broken = [name for name, value in taken.items() if not bool(value.isfinite().all())]
+    if broken:
+        raise ValueError(f"The weights in {str(path)!r} are NaN or infinite in {broken[0]!r}: use others.")
+    unwrap(network).load_state_dict(taken, strict=False)
+    missing = [name for name in own if name not in taken]
+    rest = f"; as initialized: {', '.join(missing)}" if missing else ""
+    _logger.info(f"Started from {str(path)!r}: {len(taken)} of {len(own)} weights fit{rest}.")
+    return missing
+
+
+def _state_dicts(state: Any) -> Iterator[dict[str, torch.Tensor]]:
+    """The tensors by name in a checkpoint, and in its entries; a teacher's first."""
+    if isinstance(state, Mapping):
+        nested = sorted(state.items(), key=lambda item: item[0] != "teacher")
+        for entry in (*(value for _, value in nested), state):
+            if isinstance(entry, Mapping):
+                tensors = {str(name): x for name, x in entry.items() if isinstance(x, torch.Tensor)}
+                if tensors:
+                    yield tensors
+
+
+def training_settings(path: str | Path | Sequence[str | Path]) -> Mapping[str, Any]:
     """
     What a network was trained with, such as ``zoom`` and ``class_names`` in the bundles, so that nobody needs to give
     it again to use the network.
@@ -129,10 +207,10 @@ def training_settings(path: str | Path) -> dict[str, Any]:
     Args:
         path: ``states/last.pt`` or ``states/best.pt`` of a training, see
             :py:class:`monai_sscm.handlers.CheckpointHandler`, or weights alone, such as a bundle's
-            ``models/model.pt``, which have it in ``settings.json`` beside them.
+            ``models/model.pt``, which have it in ``settings.json`` beside them. Or a list of them.
 
     Returns:
-        the settings.
+        the settings; of a list, those of the first, which refuse to give one in which another differs.
 
     Raises:
         FileNotFoundError: when there is no such file.
@@ -147,6 +225,8 @@ def training_settings(path: str | Path) -> dict[str, Any]:
         >>> training_settings(path)["zoom"]
         0.5
     """
+    if not isinstance(path, (str, Path)):
+        return _CommonSettings({str(p): training_settings(p) for p in path})
     path = Path(path)
     state = load_checkpoint(path)
     settings = state.get("settings") if isinstance(state, Mapping) else None
@@ -162,3 +242,28 @@ def training_settings(path: str | Path) -> dict[str, Any]:
             "training or bundle beside them."
         )
     return dict(settings)
+
+
+class _CommonSettings(Mapping):
+    """The settings of several checkpoints, as far as they agree: what nobody asks for, such as a seed, may differ."""
+
+    def __init__(self, settings: Mapping[str, Mapping[str, Any]]) -> None:
+        self.settings = settings
+        self.first, *self.others = settings
+
+    def __getitem__(self, name: str) -> Any:
+        value = self.settings[self.first].get(name)
+        for other in self.others:
+            if self.settings[other].get(name) != value:
+                raise ValueError(
+                    f"The networks {self.first!r} and {other!r} were trained with {name}={value} and "
+                    f"{name}={self.settings[other].get(name)}: their probabilities can be averaged only where it is "
+                    "the same."
+                )
+        return self.settings[self.first][name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.settings[self.first])
+
+    def __len__(self) -> int:
+        return len(self.settings[self.first])

@@ -38,7 +38,7 @@ def demo(
     dataset_dir: str | Path | None = None, output_dir: str | Path = "runs/demo", max_epochs: int = 6
 ) -> dict[str, dict[str, float]]:
     """
-    Train supervised and with SupMix + SUFD from two labelled images, score both, and draw what they see.
+    Train supervised and with SupMix + SUFD from two labeled images, score both, and draw what they see.
 
     A smoke run, to see that everything works here: a few hundred steps with one seed prove nothing about the methods.
 
@@ -59,6 +59,7 @@ def demo(
         write_vessel_phantoms(dataset_dir, num_train=12, num_val=4, num_test=0)
         values["zoom"] = 1.0
     values["dataset_dir"] = str(dataset_dir)
+    values["num_labeled"] = 2
     config = str(Path(find_bundle("chase_vessel_segmentation")) / "configs" / "train.yaml")
     scores: dict[str, dict[str, float]] = {}
     pictures: list[torch.Tensor] = []
@@ -75,7 +76,7 @@ def demo(
         with torch.no_grad():
             logits = inferer(item["image"].as_tensor()[None].to(evaluator.state.device), network)
         pictures.append(logits[0].argmax(0, keepdim=True).cpu())
-    drawn = overlay(item["image"], item["label"], *pictures)
+    drawn = overlay(item["shown"], item["label"], *pictures)
     Image.fromarray((drawn * 255).byte().permute(1, 2, 0).contiguous().numpy()).save(root / "overlay.png")
 
     names = list(evaluator.state.metrics)
@@ -83,7 +84,7 @@ def demo(
     table = markdown_table(["method", *names], rows)
     (root / "table.md").write_text(table + "\n")
     labeled = run.parser.get_parsed_content("num_labeled")
-    print(f"\n{labeled} labelled images, scored on {len(dataset)} others; the averaged teacher at the last step, in %:")
+    print(f"\n{labeled} labeled images, scored on {len(dataset)} others; the averaged teacher at the last step, in %:")
     print(f"\n{table}")
     print(f"\nThis took {time.perf_counter() - start:.0f} s. It is a smoke run: so few steps and one seed say nothing")
     print("about which method is better. The results are in the README.")
@@ -92,7 +93,7 @@ def demo(
 
 
 def _train(config: str, values: dict[str, Any]) -> ConfigWorkflow:
-    """Train, and validate at the end, as ``python -m monai.bundle run`` does, with the progress bar alone."""
+    """Train, and validate at the end, as ``python -m monai.bundle run`` does."""
     logging.disable(logging.WARNING)
     try:
         run = ConfigWorkflow(config, workflow_type="train", logging_file=False, **values)

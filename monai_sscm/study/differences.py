@@ -19,13 +19,15 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from monai_sscm.handlers import iou_per_class
+from monai_sscm.metrics import iou_per_class
 
 from .methods import Methods, Rows
 
 __all__ = ["Difference", "difference", "differences", "mean_iou"]
 
 _REPLICATES = 2000
+# of fewer, a bootstrap has too few different draws to say how far a difference varies
+_FEWEST_SEEDS, _FEWEST_PATIENTS = 2, 3
 
 
 @dataclass(frozen=True)
@@ -42,6 +44,7 @@ class Difference:
         num_labeled: labels that each had.
         of_seed: difference for every seed.
         replicates: the bootstrap's differences.
+        num_patients: patients that were scored.
     """
 
     method: str
@@ -49,6 +52,7 @@ class Difference:
     num_labeled: int
     of_seed: Mapping[int, float]
     replicates: np.ndarray
+    num_patients: int
 
     @property
     def mean(self) -> float:
@@ -56,8 +60,16 @@ class Difference:
         return float(np.mean(list(self.of_seed.values())))
 
     @property
+    def too_few(self) -> str | None:
+        """Why there is no interval, in words; None where there is one."""
+        few = [f"{len(self.of_seed)} seed"] if len(self.of_seed) < _FEWEST_SEEDS else []
+        if self.num_patients < _FEWEST_PATIENTS:
+            few.append(f"{self.num_patients} patient{'s' * (self.num_patients > 1)}")
+        return f"none: {' and '.join(few)}" if few else None
+
+    @property
     def interval(self) -> tuple[float, float]:
-        """2.5 % and 97.5 % quantile of the replicates."""
+        """2.5 % and 97.5 % quantile of the replicates, to be trusted where there are not :py:attr:`too_few`."""
         low, high = np.quantile(self.replicates, [0.025, 0.975])
         return float(low), float(high)
 
@@ -125,7 +137,7 @@ def difference(
         drawn = matrices[:, :, random.randint(len(patients), size=len(patients))]
         of_drawn = _mean_ious(drawn.sum(2))
         replicates.append((of_drawn[0] - of_drawn[1])[random.randint(len(seeds), size=len(seeds))].mean())
-    return Difference(method, other, num_labeled, of_seed, np.array(replicates))
+    return Difference(method, other, num_labeled, of_seed, np.array(replicates), len(patients))
 
 
 def _mean_ious(matrices: np.ndarray) -> np.ndarray:

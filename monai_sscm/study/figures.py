@@ -31,7 +31,7 @@ _CURVES = {
     "pseudo_weight": "mean weight of the pseudo-labels",
     "pseudo_agreement_{rare}": "student and pseudo-label agree, {rare}",
     "discriminator_accuracy": "accuracy of the discriminator",
-    "judged_labeled_held_out": "held-out patches that it takes for labelled",
+    "judged_labeled_held_out": "held-out patches that it takes for labeled",
 }
 
 
@@ -64,7 +64,7 @@ def bar_chart(rows: Rows, num_labeled: int, methods: Methods = METHODS) -> Figur
     room = 0.15 * (max(every) - min(every)) + 0.5
     axes.set_xlim(min(every) - room, max(every) + room)
     axes.set_xlabel(
-        f"mIoU, %, {num_labeled} labelled images; dots are seeds, means on the right\n(the axis does not begin at 0)"
+        f"mIoU, %, {num_labeled} labeled images; dots are seeds, means on the right\n(the axis does not begin at 0)"
     )
     axes.spines[["top", "right"]].set_visible(False)
     return figure
@@ -72,7 +72,7 @@ def bar_chart(rows: Rows, num_labeled: int, methods: Methods = METHODS) -> Figur
 
 def label_efficiency(rows: Rows, methods: Methods = METHODS) -> Figure | None:
     """
-    Mean mIoU, and its standard deviation over the seeds, by number of labelled images.
+    Mean mIoU, and its standard deviation over the seeds, by number of labeled images.
 
     Args:
         rows: results of a study.
@@ -91,8 +91,8 @@ def label_efficiency(rows: Rows, methods: Methods = METHODS) -> Figure | None:
         points = [line for line in lines if line["method"] == name]
         x = [line["num_labeled"] for line in points]
         y, spread = (np.array([line["mean_iou"][k] for line in points]) for k in (0, 1))
-        axes.errorbar(
-            x, y, np.nan_to_num(spread), marker="o", capsize=3, label=methods[name].title, color=_color(name, methods)
+        axes.errorbar(  # one seed has no spread, and no bar
+            x, y, spread, marker="o", capsize=3, label=methods[name].title, color=_color(name, methods)
         )
     budgets = sorted({line["num_labeled"] for line in lines if line["method"] in names})
     for line in lines:
@@ -100,7 +100,7 @@ def label_efficiency(rows: Rows, methods: Methods = METHODS) -> Figure | None:
             axes.axhline(line["mean_iou"][0], linestyle="--", color="#777", linewidth=1)
             axes.annotate(line["title"], (budgets[-1], line["mean_iou"][0]), ha="right", va="bottom", fontsize=8)
     axes.set_xticks(budgets)
-    axes.set_xlabel("labelled images")
+    axes.set_xlabel("labeled images")
     axes.set_ylabel("mIoU, %")
     axes.legend(frameon=False, fontsize=8)
     axes.spines[["top", "right"]].set_visible(False)
@@ -137,7 +137,7 @@ def curves(rows: Rows, methods: Methods = METHODS) -> dict[str, Figure]:
             axes.set_title(title, fontsize=10)
             axes.legend(frameon=False, fontsize=7, loc="center left", bbox_to_anchor=(1, 0.5))
             axes.spines[["top", "right"]].set_visible(False)
-            figures[f"{title}, {smallest} labelled images, mean of the seeds."] = figure
+            figures[f"{title}, {smallest} labeled images, mean of the seeds."] = figure
     return figures
 
 

@@ -30,7 +30,7 @@ import yaml
 from monai.bundle import ConfigParser
 
 from monai_sscm.bundle import bundle_names, find_bundle
-from monai_sscm.handlers import check_writable
+from monai_sscm.handlers import check_writable, claim_folder, release_folder
 from monai_sscm.io.files import image_name
 
 from .methods import METHODS, Method
@@ -44,7 +44,7 @@ _PACKAGES = ("monai-sscm", "monai", "torch", "pytorch-ignite", "numpy")
 
 @dataclass(frozen=True)
 class Run:
-    """One training: a method, with so many labelled images, from a seed."""
+    """One training: a method, with so many labeled images, from a seed."""
 
     method: str
     num_labeled: int
@@ -61,7 +61,7 @@ class Study:
     Methods x label budgets x seeds, trained and scored through a bundle's own configurations.
 
     Every run is ``python -m monai.bundle run`` in a process of its own, so a result can be reproduced by hand. The runs
-    of a seed are paired: same labelled images, initial weights and crops. A finished run is a line of
+    of a seed are paired: same labeled images, initial weights and crops. A finished run is a line of
     ``results.jsonl`` and is never repeated. An interrupted run continues where it stopped. A failed run is reported;
     the others continue.
 
@@ -81,8 +81,8 @@ class Study:
         threads: of each run.
 
     Raises:
-        ValueError: when the bundle, a method or a method's file is unknown, there are fewer labelled images than a
-            budget asks for, no images to score or to validate with, or ``results.jsonl`` has results of other values.
+        ValueError: when the bundle, a method or a method's file is unknown, there are fewer labeled images than a
+            budget asks for, no images to score, or ``results.jsonl`` has results of other values.
     """
 
     def __init__(
@@ -156,13 +156,16 @@ class Study:
                 if self._commands.stopped:
                     return
                 failed.append(run)
-                outcome = f"failed ({e}), see {self._folder(run) / 'log.txt'}"
+                outcome = (
+                    f"failed ({e}), see {self._folder(run) / 'log.txt'}{_last_error(self._folder(run) / 'log.txt')}"
+                )
             with self._lock:
                 num_finished += 1
                 left = (time.perf_counter() - start) / num_finished * (len(pending) - num_finished)
                 progress = f"{num_finished} of {len(pending)}: {run.name}"
                 print(f"{progress}: {outcome}; about {left / 60:.0f} min left", flush=True)
 
+        claim_folder(self.output_dir)
         with exit_on_signals():
             pool = ThreadPoolExecutor(jobs)
             try:
@@ -173,6 +176,7 @@ class Study:
                 raise
             finally:
                 pool.shutdown()
+                release_folder(self.output_dir)
         return failed
 
     def _check_methods(self, names: Sequence[str]) -> None:
@@ -190,9 +194,10 @@ class Study:
         """List the runs, none twice."""
         lists = self._datalist({})
         num_training = len(lists["labeled"])
-        for part in (self.part, "val"):
-            if not lists[part]:
-                raise ValueError(f"The data set has no {part} images: name some in its split.json, or score others.")
+        if not lists[self.part]:
+            raise ValueError(
+                f"The data set has no {self.part} images with masks: name some in its split.json, or score others."
+            )
         runs: list[Run] = []
         for seed in seeds:
             for budget in num_labeled:
@@ -200,7 +205,7 @@ class Study:
                     own = self.methods[name].values.get("num_labeled", budget)
                     run = Run(name, num_training if own == "all" else int(own), seed)
                     if run.num_labeled > num_training:
-                        raise ValueError(f"{run.num_labeled} labelled images are asked for, there are {num_training}.")
+                        raise ValueError(f"{run.num_labeled} labeled images are asked for, there are {num_training}.")
                     if run not in runs:
                         runs.append(run)
         return runs
@@ -251,6 +256,8 @@ class Study:
             "num_validation": len(lists["val"]),
         }
         for name, checkpoint in (("last", "models/model.pt"), ("best", "states/best.pt")):
+            if not (folder / checkpoint).is_file() and name == "best":
+                continue  # no validation images, or fewer epochs than from one validation to the next
             scores = folder / name
             scored = {"checkpoint": str(folder / checkpoint), "evaluation_dir": str(scores), "part": self.part}
             self._commands.run([train, evaluate], {**values, **scored, "save_overlays": name == "last"}, log)
@@ -278,6 +285,13 @@ def _append_seconds(path: Path) -> Iterator[None]:
     finally:
         with open(path, "a") as file:
             file.write(f"{time.perf_counter() - start:.1f}\n")
+
+
+def _last_error(log: Path) -> str:
+    """What a failed command said last, if it was an error that was foreseen."""
+    lines = log.read_text("utf-8", errors="replace").splitlines() if log.is_file() else []
+    errors = [line for line in lines[-20:] if line.startswith("Error: ")]
+    return f": {errors[-1].removeprefix('Error: ')}" if errors else ""
 
 
 def _patients(items: Sequence[Mapping[str, Any]]) -> dict[str, str]:

@@ -52,7 +52,8 @@ def scores(rows: Rows, methods: Methods = METHODS) -> list[dict[str, Any]]:
             factor = 1 if key.startswith("hd95") else 100  # millimetres
             values = [factor * r["last"][key] for r in runs if key in r["last"]]
             line[key] = (float(np.mean(values)), float(np.std(values, ddof=1)) if len(values) > 1 else float("nan"))
-        line["best_mean_iou"] = 100 * float(np.mean([r["best"]["mean_iou"] for r in runs]))
+        best = [100 * r["best"]["mean_iou"] for r in runs if "best" in r]
+        line["best_mean_iou"] = float(np.mean(best)) if len(best) == len(runs) else None
         line["num_validation"] = runs[0]["num_validation"]
         line["minutes"] = float(np.mean([r["seconds"] for r in runs])) / 60
         memory = [r["peak_memory_mb"] for r in runs if r["peak_memory_mb"]]
@@ -81,7 +82,7 @@ def write_summary(rows: Rows, output_dir: str | Path, method: str = "supmix_sufd
         writer.writerow(["method", "num_labeled", "seed", *keys, "best_mean_iou", "seconds", "peak_memory_mb"])
         for r in rows:
             values = [r["last"].get(key, "") for key in keys]
-            costs = [r["best"]["mean_iou"], r["seconds"], r["peak_memory_mb"]]
+            costs = [r["best"]["mean_iou"] if "best" in r else "", r["seconds"], r["peak_memory_mb"]]
             writer.writerow([r["method"], r["num_labeled"], r["seed"], *values, *costs])
     tables = (score_table(scores(rows, methods)), difference_table(rows, method, methods))
     text = "\n\n".join(markdown_table(*table) for table in tables) + "\n"
@@ -101,14 +102,17 @@ def score_table(lines: Sequence[Mapping[str, Any]]) -> Table:
     """
     keys = dict.fromkeys(key for line in lines for key in line)
     ious = [key for key in keys if key.startswith("iou_") and "background" not in key]
-    best = f"best on validation (+{lines[0]['num_validation']} labels)"
-    header = ["method", "labels", "seeds", "mIoU", *(f"{key[4:]} IoU" for key in ious), "each seed", best, "minutes"]
+    best = [f"best on validation (+{lines[0]['num_validation']} labels)"]
+    best = best if any(line["best_mean_iou"] is not None for line in lines) else []
+    header = ["method", "labels", "seeds", "mIoU", *(f"{key[4:]} IoU" for key in ious), "each seed", *best, "minutes"]
     rows = []
     for line in lines:
         means = [_with_spread(line[key]) if key in line else "" for key in ("mean_iou", *ious)]
         each_seed = ", ".join(f"{x:.1f}" for x in line["each_seed"])
         row = [line["title"], str(line["num_labeled"]), ", ".join(map(str, line["seeds"])), *means, each_seed]
-        rows.append([*row, f"{line['best_mean_iou']:.1f}", f"{line['minutes']:.1f}"])
+        if best:
+            row.append("" if line["best_mean_iou"] is None else f"{line['best_mean_iou']:.1f}")
+        rows.append([*row, f"{line['minutes']:.1f}"])
     return header, rows
 
 
@@ -127,10 +131,9 @@ def difference_table(rows: Rows, method: str, methods: Methods) -> Table:
     title = methods[method].title if method in methods else method
     lines = []
     for d in differences(rows, method, methods):
-        low, high = d.interval
+        interval = d.too_few or "{:+.2f} to {:+.2f}".format(*d.interval)
         each_seed = ", ".join(f"{x:+.1f}" for x in d.of_seed.values())
-        line = [methods[d.other].title, str(d.num_labeled), f"{d.mean:+.2f}", f"{low:+.2f} to {high:+.2f}", each_seed]
-        lines.append(line)
+        lines.append([methods[d.other].title, str(d.num_labeled), f"{d.mean:+.2f}", interval, each_seed])
     return [f"{title} minus", "labels", "mIoU", "95 % interval", "each seed"], lines
 
 

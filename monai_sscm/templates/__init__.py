@@ -12,6 +12,6 @@
 
 from __future__ import annotations
 
-from .render import BUNDLES, merge_configs, render_configs, set_values
+from .render import BUNDLES, KINDS, merge_configs, render_configs, set_values
 
-__all__ = ["BUNDLES", "merge_configs", "render_configs", "set_values"]
+__all__ = ["BUNDLES", "KINDS", "merge_configs", "render_configs", "set_values"]

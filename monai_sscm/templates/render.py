@@ -15,24 +15,37 @@
 from __future__ import annotations
 
 import re
+import textwrap
 from collections.abc import Mapping
 from pathlib import Path
 
 from monai_sscm.methods import METHODS, method_file
 
-__all__ = ["BUNDLES", "merge_configs", "render_configs", "set_values"]
+__all__ = ["BUNDLES", "KINDS", "merge_configs", "render_configs", "set_values"]
 
 _ROOT = Path(__file__).parent
+#: the kinds of input, and the layers of templates of each, each of which overrides those before it
+KINDS: dict[str, tuple[str, ...]] = {
+    "pictures": ("base", "pictures"),
+    "volumes": ("base", "volumes"),
+    "slices": ("base", "slices"),
+    "ct_slices": ("base", "slices", "ct_slices"),
+}
 #: the bundles that come with the package, and the kind of input that each takes
-BUNDLES: dict[str, str] = {"chase_vessel_segmentation": "pictures", "covid19_ct_segmentation": "ct_slices"}
+BUNDLES: dict[str, str] = {
+    "chase_vessel_segmentation": "pictures",
+    "covid19_ct_segmentation": "ct_slices",
+    "hippocampus_mr_segmentation": "volumes",
+}
 # quoted, a list, or plain up to a comment
 _VALUE = r"\"[^\"\n]*\"|'[^'\n]*'|\[[^\]\n]*\]|[^#\n]*?"
+_WIDTH = 120
 _REST = "# --- what follows is rarely changed"
 
 
-def render_configs(bundle: str) -> dict[str, str]:
+def render_configs(name: str) -> dict[str, str]:
     """
-    Write the configuration of a bundle that comes with the package, from its templates.
+    Write the configuration of a bundle that comes with the package, or of a kind of input, from its templates.
 
     For each file, the entries of ``base`` are overridden and extended by those of the kind of input, and these by those
     of the bundle. An entry is a key of the top level with all below it and the comment right above it, and is taken as
@@ -41,7 +54,7 @@ def render_configs(bundle: str) -> dict[str, str]:
     Then come the methods, of :py:mod:`monai_sscm.methods`, and the check of all values.
 
     Args:
-        bundle: name of the bundle, of :py:data:`BUNDLES`.
+        name: name of the bundle, of :py:data:`BUNDLES`, or of the kind, of :py:data:`KINDS`.
 
     Returns:
         the files' contents by their names.
@@ -51,10 +64,11 @@ def render_configs(bundle: str) -> dict[str, str]:
         >>> sorted(render_configs("chase_vessel_segmentation"))[:3]
         ['evaluate.yaml', 'inference.yaml', 'logging.conf']
     """
+    layers = KINDS[name] if name in KINDS else (*KINDS[BUNDLES[name]], name)
     files = {}
     for path in sorted((_ROOT / "base").iterdir()):
         text = path.read_text("utf-8")
-        for layer in (BUNDLES[bundle], bundle):
+        for layer in layers[1:]:
             over = _ROOT / layer / path.name
             if over.is_file():
                 text = merge_configs(text, over.read_text("utf-8"))
@@ -66,28 +80,44 @@ def render_configs(bundle: str) -> dict[str, str]:
     return files
 
 
-def set_values(text: str, values: Mapping[str, str]) -> str:
+def set_values(text: str, values: Mapping[str, str], comments: Mapping[str, str] | None = None) -> str:
     """
     Set values at the top level of a configuration. The comment behind a value on one line stays.
 
     Args:
         text: the configuration.
         values: YAML of the values by name; one that the configuration does not have goes to its end.
+        comments: comments by the values' names, in place of those behind them.
 
     Example:
         >>> from monai_sscm.templates import set_values
         >>> set_values("zoom: 0.5    # a factor", {"zoom": "1.0"})
         'zoom: 1.0    # a factor'
+        >>> set_values("zoom: 0.5    # a factor", {"zoom": "1.0"}, {"zoom": "seen as stored"})
+        'zoom: 1.0                    # seen as stored'
     """
     for name, value in values.items():
         match = re.search(rf"^{re.escape(name)}: *({_VALUE})(?: +#.*| *)$", text, re.MULTILINE)
+        comment = (comments or {}).get(name)
+        entry = f"{name}: {value}" if comment is None else _commented(f"{name}: {value}", comment)
         if match and not text[match.end() :].startswith(("\n ", "\n-")):
-            text = text[: match.start(1)] + value + text[match.end(1) :]
+            if comment is None:
+                text = text[: match.start(1)] + value + text[match.end(1) :]
+            else:
+                text = text[: match.start()] + entry + text[match.end() :]
         elif re.search(rf"^{re.escape(name)}:", text, re.MULTILINE):  # a value of several lines
-            text = merge_configs(text, f"{name}: {value}\n")
+            text = merge_configs(text, f"{entry}\n")
         else:
-            text += f"{name}: {value}\n"
+            text += f"{entry}\n"
     return text
+
+
+def _commented(line: str, comment: str) -> str:
+    """A line with a comment behind it, or above it where it would be too long."""
+    behind = f"{line:<27}  # {comment}"
+    if len(behind) <= _WIDTH:
+        return behind
+    return "\n".join([*(f"# {part}" for part in textwrap.wrap(comment, _WIDTH - 2)), line])
 
 
 def _entries(text: str) -> list[tuple[str, str]]:

@@ -14,8 +14,18 @@ from __future__ import annotations
 from .compose import NoMetadataCompose
 from .ct.array import EXPORT_WINDOW, LUNG_WINDOW, TakeSlice, ToHounsfield, export_window, in_lung_box, lung_box
 from .ct.dictionary import TakeSliceD, TakeSliced, TakeSliceDict, ToHounsfieldD, ToHounsfieldd, ToHounsfieldDict
-from .image.array import EnsureImageChannels
-from .image.dictionary import EnsureImageChannelsD, EnsureImageChannelsd, EnsureImageChannelsDict
+from .image.array import EnsureImageChannels, KeepFieldOfView, ZoomToSide, field_of_view, resize_image, seen_size
+from .image.dictionary import (
+    EnsureImageChannelsD,
+    EnsureImageChannelsd,
+    EnsureImageChannelsDict,
+    KeepFieldOfViewD,
+    KeepFieldOfViewd,
+    KeepFieldOfViewDict,
+    ZoomToSideD,
+    ZoomToSided,
+    ZoomToSideDict,
+)
 from .intensity.array import RandStrongIntensity
 from .intensity.dictionary import RandStrongIntensityD, RandStrongIntensityd, RandStrongIntensityDict
 from .intensity.low_resolution import (
@@ -24,8 +34,12 @@ from .intensity.low_resolution import (
     RandBatchLowResolutiond,
     RandBatchLowResolutionDict,
 )
-from .label.array import KeepClassShares, MaskToIndex
+from .label.array import IGNORED, HideUnlabeled, KeepClassShares, MaskToIndex
+from .label.crop import RandCropByClassesd
 from .label.dictionary import (
+    HideUnlabeledD,
+    HideUnlabeledd,
+    HideUnlabeledDict,
     KeepClassSharesD,
     KeepClassSharesd,
     KeepClassSharesDict,
@@ -48,6 +62,7 @@ from .spatial.dictionary import RandSymmetryD, RandSymmetryd, RandSymmetryDict
 
 __all__ = [
     "EXPORT_WINDOW",
+    "IGNORED",
     "LUNG_WINDOW",
     "ClassMix",
     "ClassMixD",
@@ -61,10 +76,18 @@ __all__ = [
     "EnsureImageChannelsD",
     "EnsureImageChannelsDict",
     "EnsureImageChannelsd",
+    "HideUnlabeled",
+    "HideUnlabeledD",
+    "HideUnlabeledDict",
+    "HideUnlabeledd",
     "KeepClassShares",
     "KeepClassSharesD",
     "KeepClassSharesDict",
     "KeepClassSharesd",
+    "KeepFieldOfView",
+    "KeepFieldOfViewD",
+    "KeepFieldOfViewDict",
+    "KeepFieldOfViewd",
     "MaskToIndex",
     "MaskToIndexD",
     "MaskToIndexDict",
@@ -80,6 +103,7 @@ __all__ = [
     "RandBatchLowResolutionD",
     "RandBatchLowResolutionDict",
     "RandBatchLowResolutiond",
+    "RandCropByClassesd",
     "RandStrongIntensity",
     "RandStrongIntensityD",
     "RandStrongIntensityDict",
@@ -100,7 +124,14 @@ __all__ = [
     "ToHounsfieldD",
     "ToHounsfieldDict",
     "ToHounsfieldd",
+    "ZoomToSide",
+    "ZoomToSideD",
+    "ZoomToSideDict",
+    "ZoomToSided",
     "export_window",
+    "field_of_view",
     "in_lung_box",
     "lung_box",
+    "resize_image",
+    "seen_size",
 ]

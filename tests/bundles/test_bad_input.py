@@ -66,8 +66,8 @@ def save(array: np.ndarray, path: Path) -> None:
     Image.fromarray(array.astype(np.uint8)).save(path)
 
 
-def remove_mask(data: Path) -> None:
-    mask(data).unlink()
+def remove_mask_of_a_validation_image(data: Path) -> None:
+    mask(data).with_name("phantom_06.png").unlink()
 
 
 def mask_of_another_size(data: Path) -> None:
@@ -126,10 +126,10 @@ def training_image_in_the_test_part_under_another_name(data: Path) -> None:
 
 
 BAD_DATA = {
-    remove_mask: r"The image 'phantom_01' has no mask in '.*labels': add it, or move the image to '.*unlabeled_images'",
+    remove_mask_of_a_validation_image: "The image 'phantom_06' of the val part has no mask: add it, or take the image",
     mask_of_another_size: r"The mask '.*phantom_01.png' has the size \(64, 65\), its image '.*' has \(64, 64\)",
-    label_value_too_high: r"The mask '.*phantom_01.png' has the values \[3\], but with num_classes=2 every pixel must",
-    mask_of_0_and_200: r"The mask '.*phantom_01.png' has the values \[200\], but with num_classes=2",
+    label_value_too_high: r"The mask '.*phantom_01.png' has the values \[3\], but there are 2 classes ",
+    mask_of_0_and_200: r"The mask '.*phantom_01.png' has the values \[200\], but there are 2 classes",
     truncate_image: r"The picture '.*images/phantom_01.png' cannot be read, replace it with a good copy",
     truncate_mask: r"The picture '.*labels/phantom_01.png' cannot be read, replace it with a good copy",
     image_that_is_none: r"The picture '.*images/phantom_01.png' cannot be read, replace it with a good copy",
@@ -153,11 +153,14 @@ def test_bad_data(data, change):
 
 BAD_VALUES: dict[str, tuple[dict, str]] = {
     "missing folder": ({"dataset_dir": "nowhere"}, r"There is no folder 'nowhere': set `dataset_dir` to the folder"),
-    "more labelled than there are": ({"num_labeled": 6}, r"`num_labeled` is 6, but the training part has 5 labelled"),
-    "no labelled": ({"num_labeled": 0}, r"`num_labeled` must be a whole number of at least 1, or null, got 0"),
-    "no unlabelled": (
+    "more labeled than there are": (
+        {"num_labeled": 6},
+        r"`num_labeled` is 6, but the training part has 5 images with masks",
+    ),
+    "no labeled": ({"num_labeled": 0}, r"`num_labeled` must be a whole number of at least 1, or null, got 0"),
+    "no unlabeled": (
         {"num_labeled": 5},
-        r"There are no unlabeled images: add images without masks, keep the masks of",
+        r"There are no unlabeled images: add images without masks, give a smaller `num_labeled`",
     ),
     "unknown class": ({"paste_classes": [2]}, r"`paste_classes` are indices of `class_names`, from 0 to 1, got \[2\]"),
     "unknown layer": ({"feature_layer": "decoder"}, r"UNet has no layer 'decoder'. Its layers are: model, model.0"),
@@ -303,7 +306,7 @@ def moved(image: sitk.Image) -> sitk.Image:
     [
         ("labels", moved, r"mask '.*01.nii.gz' does not lie where its image .* differ by up to 3 mm. Resample"),
         ("labels", lambda i: i[:, :, :2], r"mask '.*01.nii.gz' has the size \(64, 64, 2\), its image"),
-        ("labels", lambda i: i + 2, r"mask '.*01.nii.gz' has the values \[3, 4\], but with num_classes=3"),
+        ("labels", lambda i: i + 2, r"mask '.*01.nii.gz' has the values \[3, 4\], but there are 3 classes"),
         ("images", lambda i: sitk.Clamp(i, lowerBound=0), r"neither Hounsfield units, where air is near -1000"),
         ("images", lambda i: i * 0, r"volume '.*01.nii.gz' is empty, all its values are 0"),
         (
@@ -311,7 +314,7 @@ def moved(image: sitk.Image) -> sitk.Image:
             lambda i: sitk.Cast(i, sitk.sitkFloat32) / 0,
             r"volume '.*01.nii.gz' has \d+ NaN or infinite values",
         ),
-        ("images", lambda i: sitk.JoinSeries([i, i]), r"volume '.*01.nii.gz' has 4 dimensions"),
+        ("images", lambda i: sitk.JoinSeries([i, i]), r"image '.*01.nii.gz' has 2 channels, but the network takes 1"),
     ],
 )
 def test_bad_scans_and_masks(scans, file, change, message):
@@ -328,11 +331,11 @@ def test_a_patient_on_two_sides(scans):
 def test_a_folder_without_ct(tmp_path):
     (tmp_path / "data").mkdir()
     with pytest.raises(
-        FileNotFoundError, match="There is no folder '.*images': the data set needs 'images' and 'labels'"
+        FileNotFoundError, match="No masks are found in '.*data': the data set needs the folders 'images' and 'labels'"
     ):
         train(tmp_path / "data", bundle="covid19_ct_segmentation")
     (tmp_path / "data" / "images").mkdir()
-    with pytest.raises(FileNotFoundError, match="There are no images in '.*images'"):
+    with pytest.raises(FileNotFoundError, match="No masks are found in '.*data'"):
         train(tmp_path / "data", bundle="covid19_ct_segmentation")
 
 
@@ -348,5 +351,5 @@ def test_pleural_effusion_is_a_fourth_class(scans, num_classes):
         trainer = train(scans, bundle="covid19_ct_segmentation", **values)
         assert trainer.network.out_channels == 4 and trainer.state.iteration == 8
     else:
-        with pytest.raises(ValueError, match=r"has the values \[3\], but with num_classes=3"):
+        with pytest.raises(ValueError, match=r"has the values \[3\], but there are 3 classes"):
             train(scans, bundle="covid19_ct_segmentation", **values)

@@ -91,9 +91,9 @@ def test_equal_masks_from_every_form(segmented):
     _, results = segmented
     masks = {
         name: sitk.GetArrayFromImage(sitk.ReadImage(str(results / name)))
-        for name in ("p1/a_seg.nii.gz", "p1/b.seg.nrrd", "p2/c scan.seg.nrrd", "p2/disc/dicom.seg.nrrd")
+        for name in ("p1/a_seg.nii.gz", "p1/b_seg.mha", "p2/c scan.seg.nrrd", "p2/disc/dicom.seg.nrrd")
     }
-    first = masks["p1/b.seg.nrrd"]
+    first = masks["p1/b_seg.mha"]
     assert first.dtype == np.uint8 and {1, 2} <= set(np.unique(first)) <= {0, 1, 2}
     for name, mask in masks.items():
         assert (mask == first).all(), name
@@ -105,7 +105,7 @@ def test_equal_masks_from_every_form(segmented):
     ("scan_name", "mask_name"),
     [
         ("p1/a.nii.gz", "p1/a_seg.nii.gz"),
-        ("p1/b.mha", "p1/b.seg.nrrd"),
+        ("p1/b.mha", "p1/b_seg.mha"),
         ("p2/c scan.nrrd", "p2/c scan.seg.nrrd"),
         ("p2/disc/dicom", "p2/disc/dicom.seg.nrrd"),
         ("turned.nii.gz", "turned_seg.nii.gz"),
@@ -135,7 +135,7 @@ def test_findings_are_what_an_independent_count_gives(segmented):
     with open(results / "findings.csv") as file:
         rows = {(row["case"], row["class"]): row for row in csv.DictReader(file)}
     assert len(rows) == 6 * 2
-    mask = sitk.ReadImage(str(results / "p1" / "b.seg.nrrd"))
+    mask = sitk.ReadImage(str(results / "p1" / "b_seg.mha"))
     connected = sitk.ConnectedComponentImageFilter()
     connected.FullyConnectedOn()
     statistics = sitk.LabelShapeStatisticsImageFilter()
@@ -154,7 +154,7 @@ def test_findings_are_what_an_independent_count_gives(segmented):
 
 def test_names_of_the_classes(segmented):
     _, results = segmented
-    header = nrrd.read_header(str(results / "p1" / "b.seg.nrrd"))
+    header = nrrd.read_header(str(results / "p2" / "c scan.seg.nrrd"))
     for i, name in enumerate(("ground-glass", "consolidation")):
         assert header[f"Segment{i}_Name"] == name and header[f"Segment{i}_LabelValue"] == str(i + 1)
     lines = (results / "labels.txt").read_text().splitlines()
@@ -164,7 +164,7 @@ def test_names_of_the_classes(segmented):
 
 def test_overlay_is_the_most_affected_slice_as_radiologists_see_it(segmented):
     given, results = segmented
-    mask = sitk.GetArrayFromImage(sitk.ReadImage(str(results / "p1" / "b.seg.nrrd")))
+    mask = sitk.GetArrayFromImage(sitk.ReadImage(str(results / "p1" / "b_seg.mha")))
     scan = sitk.GetArrayFromImage(sitk.ReadImage(str(given / "p1" / "b.mha")))
     most = (mask > 0).sum(axis=(1, 2)).argmax()
     picture = np.asarray(Image.open(results / "p1" / "b_overlay.png")).astype(int)
@@ -193,8 +193,8 @@ def test_probabilities(tmp_path, segmented):
     segment(
         [given / "p1" / "a.nii.gz", given / "p1" / "b.mha", given / "slice.png"], tmp_path, save_probabilities="true"
     )
-    mask = sitk.GetArrayFromImage(sitk.ReadImage(str(results / "p1" / "b.seg.nrrd")))
-    for name, suffix in (("a", "nii.gz"), ("b", "nrrd")):
+    mask = sitk.GetArrayFromImage(sitk.ReadImage(str(results / "p1" / "b_seg.mha")))
+    for name, suffix in (("a", "nii.gz"), ("b", "mha")):
         classes = ("background", "ground-glass", "consolidation")
         prob = [sitk.ReadImage(str(tmp_path / f"{name}_prob_{c}.{suffix}")) for c in classes]
         arrays = np.stack([sitk.GetArrayFromImage(p) for p in prob])
@@ -210,7 +210,9 @@ def test_the_command_skips_what_is_no_scan_and_says_so(tmp_path, segmented):
     shutil.copy(given / "p1" / "b.mha", folder)
     for name, make in {
         "1.nii.gz": lambda p: p.write_bytes((given / "p1" / "a.nii.gz").read_bytes()[:4000]),
-        "2.nii.gz": lambda p: nibabel.save(nibabel.Nifti1Image(np.zeros((4, 4, 4, 3), np.int16), np.eye(4)), p),
+        "2.nii.gz": lambda p: nibabel.save(
+            nibabel.Nifti1Image(np.eye(4, dtype=np.int16)[None, None] + np.zeros((4, 4, 4, 4), np.int16), np.eye(4)), p
+        ),
         "3.jpg": lambda p: Image.fromarray(np.random.RandomState(0).randint(0, 99, (9, 9, 3)).astype(np.uint8)).save(p),
         "4.nii.gz": lambda p: nibabel.save(
             nibabel.Nifti1Image(np.arange(64).reshape(4, 4, 4).astype(np.int16) * 60, np.eye(4)), p
@@ -227,7 +229,7 @@ def test_the_command_skips_what_is_no_scan_and_says_so(tmp_path, segmented):
     last = done.stderr[done.stderr.index("7 of 8 images were left out:") :].splitlines()
     for name, why in (
         ("1.nii.gz", "cannot be read, replace it with a good copy"),
-        ("2.nii.gz", "has 4 dimensions"),
+        ("2.nii.gz", "has 4 channels, but the network takes 1"),
         ("3.jpg", "is in color and no slice of a volume"),
         ("4.nii.gz", "has values from 0 to 3780, which are neither Hounsfield units"),
         ("5.mha", "cannot be read"),
@@ -236,8 +238,8 @@ def test_the_command_skips_what_is_no_scan_and_says_so(tmp_path, segmented):
     ):
         assert any(name in line and why in line for line in last), (name, last)
     assert sorted(p.name for p in (tmp_path / "out").iterdir()) == [
-        "b.seg.nrrd",
         "b_overlay.png",
+        "b_seg.mha",
         "findings.csv",
         "labels.txt",
     ]

@@ -74,7 +74,13 @@ def test_a_checkpoint_stays_and_the_last_line_tells(
 ):
     last = tmp_path / "run" / "states" / "last.pt"
     command = [sys.executable, "-m", "monai.bundle", "run", "--config_file", str(CONFIGS / "train.yaml")]
-    values = {"dataset_dir": vessel_phantoms, "output_dir": tmp_path / "run", "zoom": 1.0, "patch_size": [32, 32]}
+    values = {
+        "dataset_dir": vessel_phantoms,
+        "output_dir": tmp_path / "run",
+        "zoom": 1.0,
+        "num_labeled": 2,
+        "patch_size": [32, 32],
+    }
     values |= {"num_workers": int(fault is kill_a_worker)}
     short = {"max_epochs": 200, "epoch_length": 5, "val_interval": 100}
     for key, value in {**values, **short}.items():

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -38,6 +39,7 @@ def train(
     workers: int,
     resume: bool,
     bundle: str = "chase_vessel_segmentation",
+    epochs: int = EPOCHS,
 ) -> None:
     """Train by the shipped configuration; at ``moment`` the process gets a signal that nothing can catch."""
     from tests.helpers.bundles import workflow
@@ -49,7 +51,7 @@ def train(
         phantoms,
         output_dir,
         bundle=bundle,
-        max_epochs=EPOCHS,
+        max_epochs=epochs,
         epoch_length=EPOCH_LENGTH,
         num_workers=workers,
         adversarial_interval=2,
@@ -89,6 +91,11 @@ def train(
             to_rename(source, target)
 
         os.replace = between
+    elif moment == "later":
+        trainer.add_event_handler(Events.ITERATION_COMPLETED(once=EPOCHS * EPOCH_LENGTH + 6), kill)
+    elif moment == "sigterm later":
+        last = EPOCHS * EPOCH_LENGTH + 6
+        trainer.add_event_handler(Events.ITERATION_STARTED(once=last), lambda: os.kill(os.getpid(), signal.SIGTERM))
     elif moment == "sigterm":
         trainer.add_event_handler(Events.ITERATION_STARTED(once=6), lambda: os.kill(os.getpid(), signal.SIGTERM))
     run.run()
@@ -163,6 +170,26 @@ def test_stopped_within_an_epoch_and_resumed(vessel_phantoms, tmp_path, undistur
     assert_equal(load(tmp_path, "best.pt"), load(undisturbed[workers], "best.pt"))
 
 
+@pytest.mark.parametrize(("moment", "status"), [("later", -signal.SIGKILL), ("sigterm later", 128 + signal.SIGTERM)])
+def test_a_finished_training_goes_on_longer_however_often_it_is_stopped(
+    vessel_phantoms, tmp_path, undisturbed, moment, status
+):
+    bundle, longer = "chase_vessel_segmentation", EPOCHS + 2
+    for name in ("whole", "cut"):
+        shutil.copytree(undisturbed[0], tmp_path / name)
+    assert in_a_process(vessel_phantoms, tmp_path / "whole", None, 0, True, bundle, longer) == 0
+    assert in_a_process(vessel_phantoms, tmp_path / "cut", moment, 0, True, bundle, longer) == status
+    assert in_a_process(vessel_phantoms, tmp_path / "cut", None, 0, True, bundle, longer) == 0
+    for name in ("last.pt", "best.pt"):
+        assert_equal(load(tmp_path / "cut", name), load(tmp_path / "whole", name))
+    state = load(tmp_path / "whole")
+    total = longer * EPOCH_LENGTH
+    assert state["trainer"]["iteration"] == total and state["lr_scheduler"]["total_iters"] == total
+    models = [torch.load(f / "models" / "model.pt", weights_only=True) for f in (tmp_path / "whole", undisturbed[0])]
+    assert_equal(models[0], state["teacher"])
+    assert any(not torch.equal(models[0][name], models[1][name]) for name in models[0])
+
+
 @pytest.mark.parametrize("workers", [0, 2])
 def test_chest_ct_killed_and_resumed(tmp_path, workers):
     """Groups of unlabelled slices and donors in the place of their receivers are drawn again as they were."""
@@ -180,7 +207,7 @@ def test_the_command_stops_and_resumes(vessel_phantoms, tmp_path):
     config = Path(__file__).parents[2] / "bundles" / "chase_vessel_segmentation" / "configs" / "train.yaml"
     command = [sys.executable, "-m", "monai.bundle", "run", "--config_file", str(config)]
     values = {"dataset_dir": vessel_phantoms, "output_dir": tmp_path, "zoom": 1.0, "patch_size": [32, 32]}
-    values |= {"max_epochs": 40, "epoch_length": 4, "val_interval": 40}
+    values |= {"num_labeled": 2, "max_epochs": 40, "epoch_length": 4, "val_interval": 40}
     for key, value in values.items():
         command += [f"--{key}", str(value)]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}  # two threads wait for each other where cores are busy

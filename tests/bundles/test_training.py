@@ -12,19 +12,23 @@
 from __future__ import annotations
 
 import csv
+import json
+import shutil
 
 import pytest
 import torch
 from monai.bundle import ConfigParser
 
 from monai_sscm.data import SemiSupervisedLoader
-from monai_sscm.handlers import iou_per_class
+from monai_sscm.errors import root_cause
+from monai_sscm.metrics import iou_per_class
 from monai_sscm.networks import load_weights
 from tests.helpers.bundles import BUNDLES, SMALL, workflow
 
 CLASSES = {
     "chase_vessel_segmentation": ["background", "vessel"],
     "covid19_ct_segmentation": ["background", "ground-glass", "consolidation"],
+    "hippocampus_mr_segmentation": ["background", "anterior", "posterior"],
 }
 #: number of views
 METHODS = {
@@ -55,7 +59,8 @@ def test_every_method_trains_and_is_evaluated(phantoms, tmp_path, method, bundle
     assert isinstance(trainer.data_loader, SemiSupervisedLoader)
     assert evaluator.network is trainer.teacher
     saved = torch.load(tmp_path / "states" / "last.pt", weights_only=True)
-    assert set(saved) == {"teacher", "student", "optimizer", "lr_scheduler", "trainer", "evaluator", "settings"}
+    of_the_run = {"evaluator", "settings", "images", "processes"}
+    assert set(saved) == {"teacher", "student", "optimizer", "lr_scheduler", "trainer", *of_the_run}
     for name, value in trainer.teacher.state_dict().items():
         assert torch.equal(saved["teacher"][name], value) and torch.equal(saved["trainer"]["teacher"][name], value)
     assert (tmp_path / "states" / "best.pt").is_file() and list(tmp_path.glob("logs/events.out.tfevents.*"))
@@ -69,7 +74,7 @@ def test_every_method_trains_and_is_evaluated(phantoms, tmp_path, method, bundle
         classes = CLASSES[bundle]
         wanted = {"mean_iou"} | {f"{kind}_{name}" for kind in ("iou", "dice") for name in classes}
         # distances where voxels have a size
-        wanted |= {f"hd95_{name}" for name in classes[1:]} if bundle == "covid19_ct_segmentation" else set()
+        wanted |= {f"hd95_{name}" for name in classes[1:]} if "chase" not in bundle else set()
         assert set(scores) == wanted
         ious = [scores[f"iou_{name}"] for name in classes]
         assert scores["mean_iou"] == pytest.approx(sum(ious) / len(ious))
@@ -89,6 +94,18 @@ def test_every_method_trains_and_is_evaluated(phantoms, tmp_path, method, bundle
             "covid19_ct_segmentation",
             {"size": [40, 40], "class_names": ["nothing", "hazy", "dense"], "group_pattern": "(.+)"},
         ),
+        (
+            "hippocampus_mr_segmentation",
+            {
+                "spacing": [1.0, 1.5, 2.0],
+                "intensity_range": [0.0, 9.0],
+                "channels": [16, 24],
+                "strides": [[2, 2, 1]],
+                "class_names": ["nothing", "head", "tail"],
+                "patch_size": [16, 16, 10],
+                "feature_layer": "model.1.submodule",
+            },
+        ),
     ],
 )
 def test_inference_and_evaluation_take_what_a_training_was_given(phantoms, tmp_path, bundle, given):
@@ -102,9 +119,10 @@ def test_inference_and_evaluation_take_what_a_training_was_given(phantoms, tmp_p
             parser = ConfigParser()
             parser.read_config([str(configs / f"{name}.yaml") for name in names])
             parser.update({"checkpoint": str(tmp_path / checkpoint), "bundle_root": str(configs.parent)})
-            wanted = {**given, "patch_size": [32, 32]}
+            wanted = {"patch_size": [32, 32], **given}
+            wanted.pop("feature_layer", None)  # of training alone
             if names == ["inference"]:
-                del wanted["group_pattern"]  # it has no list of patients
+                wanted.pop("group_pattern", None)  # it has no list of patients
             assert {name: parser.get_parsed_content(name) for name in wanted} == wanted
             load_weights(parser.get_parsed_content("network"), tmp_path / checkpoint)
             assert str(parser.get_parsed_content("network")) == str(network)
@@ -119,3 +137,38 @@ def test_methods_start_from_the_same_weights_and_crops(phantoms, tmp_path, bundl
         network, loader = (train.parser.get_parsed_content(name) for name in ("network", "train#dataloader"))
         starts.append((next(network.parameters()).clone(), next(iter(loader))["image"]))
     assert torch.equal(starts[0][0], starts[1][0]) and torch.equal(starts[0][1], starts[1][1])
+
+
+@pytest.mark.parametrize("bundle", SMALL)
+def test_a_training_without_validation_images(phantoms, tmp_path, capsys, bundle):
+    """The last step is the result; all else is as with them, going on too."""
+    folder, run = tmp_path / "data", tmp_path / "run"
+    shutil.copytree(phantoms[bundle], folder)
+    split = json.loads((folder / "split.json").read_text())
+    split = {**split, "train": split["train"] + split["val"], "val": []}
+    (folder / "split.json").write_text(json.dumps(split))
+    values = {"bundle": bundle, "method": "supmix_sufd", "num_labeled": 3}
+
+    def train(**more):
+        made = workflow(folder, run, **values, **more)
+        made.initialize()
+        made.run()
+        made.finalize()
+        return made
+
+    first = train()
+    evaluator, trainer = (first.parser.get_parsed_content(name) for name in ("validate#evaluator", "train#trainer"))
+    assert evaluator is None and trainer.state.iteration == 8
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].startswith("3 labeled, ") and ", no validation images (the last step is the result);" in lines[0]
+    files = {path.name for path in run.rglob("*.pt")}
+    assert files == {"model.pt", "last.pt", "previous.pt"}
+    # a new command on the same data goes on from the checkpoint
+    again = train(resume=True)
+    assert again.parser.get_parsed_content("train#trainer").state.iteration == 8
+    assert ", resumed after iteration 8" in capsys.readouterr().out
+    evaluate = workflow(folder, run, "evaluate", part="val", **values)
+    with pytest.raises(RuntimeError) as caught:
+        evaluate.initialize()
+        evaluate.run()
+    assert str(root_cause(caught.value)).startswith("The data set has no val images to score: set `part` to 'test', or")

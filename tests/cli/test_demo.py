@@ -26,4 +26,4 @@ def test_the_arguments_arrive(monkeypatch):
 def test_a_demo_without_epochs_is_refused(capsys):
     with pytest.raises(SystemExit):
         main(["demo", "--max_epochs", "0"])
-    assert "--max_epochs: must be 1 or more, got 0" in capsys.readouterr().err
+    assert "--max_epochs: must be a whole number of 1 or more, got '0'" in capsys.readouterr().err

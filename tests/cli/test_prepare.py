@@ -15,17 +15,19 @@ import os
 import subprocess
 import sys
 
+import pytest
+
 from monai_sscm.cli.main import main
-from monai_sscm.datasets import CHASE_DB1_URL
 
 
-def test_the_arguments_arrive(monkeypatch, capsys):
+@pytest.mark.parametrize("dataset", ["chase_db1", "hippocampus"])
+def test_the_arguments_arrive(monkeypatch, capsys, dataset):
     calls = []
-    monkeypatch.setattr("monai_sscm.datasets.prepare_chase_db1", lambda *args: calls.append(args) or args[0])
-    main(["prepare", "chase_db1"])
-    assert calls.pop() == ("data/chase_db1", None, CHASE_DB1_URL) and capsys.readouterr().out == "data/chase_db1\n"
-    main(["prepare", "chase_db1", "--from", "a.zip", "--output_dir", "out", "--url", "https://example.org"])
-    assert calls.pop() == ("out", "a.zip", "https://example.org")
+    monkeypatch.setattr(f"monai_sscm.datasets.prepare_{dataset}", lambda **kwargs: calls.append(kwargs) or "folder")
+    main(["prepare", dataset])
+    assert calls.pop() == {} and capsys.readouterr().out == "folder\n"
+    main(["prepare", dataset, "--from", "a.zip", "--output_dir", "out", "--url", "https://example.org"])
+    assert calls.pop() == {"output_dir": "out", "source": "a.zip", "url": "https://example.org"}
 
 
 def test_an_error_is_one_line(tmp_path):

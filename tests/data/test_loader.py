@@ -185,7 +185,7 @@ def test_a_group_counts_once_in_an_order():
         for g in (None, range(5))
     )
     assert orders(plain) == orders(single)
-    with pytest.raises(ValueError, match="names 3 groups, there are 5 unlabelled images"):
+    with pytest.raises(ValueError, match="names 3 groups, there are 5 unlabeled images"):
         SemiSupervisedLoader(make_dataset(2), make_dataset(5, label=False), unlabeled_groups=[0, 1, 1])
 
 
@@ -218,7 +218,7 @@ def test_donors_are_cropped_where_their_receivers_are(num_workers, align):
     )
     places = [[batch[f"{key}image"][:, 0, 0, 0].long() % 100 for key in ("", "donor_")] for batch in supervised]
     assert all(torch.equal(receiver, donor) for receiver, donor in places) == align
-    with pytest.raises(ValueError, match="there must be as many donors in a batch as unlabelled images"):
+    with pytest.raises(ValueError, match="there must be as many donors in a batch as unlabeled images"):
         SemiSupervisedLoader(
             make_dataset(3), make_dataset(5, label=False), make_dataset(3), align_donors=True, donor_batch_size=2
         )

@@ -121,6 +121,8 @@ def test_own_scans_with_numbers_for_names_are_not_the_released_slices(tmp_path):
         for number in range(120):
             (tmp_path / folder / f"{number}.mha").write_bytes(bytes([number]))
     parts = covid19_ct_datalist(tmp_path)
+    assert len(parts["labeled"]) == 120
+    parts = covid19_ct_datalist(tmp_path, val_fraction=0.2)
     assert sum(len(items) for items in parts.values()) == 120 and len(parts["val"]) == 24
 
 
@@ -140,11 +142,11 @@ def test_slices_of_a_stack_that_is_stored_from_head_to_feet(stack):
         sitk.WriteImage(image, str(stack / name))
     got = covid19_ct_datalist(stack, 8)
     for part in ("labeled", "val", "test"):
-        assert [item["slice"] for item in got[part]] == [99 - item["slice"] for item in expected[part]]
+        assert [item["slice"] for item in got[part]] == [item["slice"] for item in expected[part]]
         assert [item.get("group") for item in got[part]] == [item.get("group") for item in expected[part]]
     # 30 slices of 17 patients, as the slices' numbers tell
     of = patients([str(n) for n in COVID19_CT_SPLIT["test"]], None, COVID19_CT_SPLIT)
-    assert {str(99 - item["slice"]): item["group"] for item in got["test"]} == of and len(set(of.values())) == 17
+    assert {str(item["slice"]): item["group"] for item in got["test"]} == of and len(set(of.values())) == 17
 
 
 @pytest.fixture

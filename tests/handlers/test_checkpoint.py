@@ -23,7 +23,7 @@ from torch import nn
 
 from monai_sscm.handlers import CheckpointHandler
 from monai_sscm.networks import training_settings
-from tests.helpers.training import make_batches, make_network, make_trainer
+from tests.helpers.training import assert_same, make_batches, make_network, make_trainer, weights
 
 
 class Score:
@@ -43,13 +43,19 @@ class Score:
 
 
 def make(folder: Path, epochs: int = 3, resume: bool = False, scores: list[float] | None = None, **kwargs):
-    network = kwargs.pop("network", None) or make_network()
+    spatial_dims = kwargs.pop("spatial_dims", 2)
+    network = kwargs.pop("network", None) or make_network(spatial_dims)
     settings = {"method": "supmix", "patch_size": [8, 8], **kwargs.pop("settings", {})}
+    overrides, images = kwargs.pop("overrides", None), kwargs.pop("images", None)
     optimizer = torch.optim.AdamW(network.parameters(), 1e-2)
-    trainer = make_trainer(make_batches(4), network, optimizer=optimizer, max_epochs=epochs, **kwargs)
-    score = Score(scores or [0.1, 0.2, 0.3, 0.4][:epochs])
+    scheduler = torch.optim.lr_scheduler.PolynomialLR(optimizer, 4 * epochs, power=0.9)
+    batches = make_batches(4, spatial_dims=spatial_dims)
+    trainer = make_trainer(batches, network, optimizer=optimizer, max_epochs=epochs, **kwargs)
+    trainer.add_event_handler(Events.ITERATION_COMPLETED, lambda: scheduler.step())
+    score = Score(scores or [0.1 * (i + 1) for i in range(epochs)])
     trainer.add_event_handler(Events.EPOCH_COMPLETED, score.validate)
-    handler = CheckpointHandler(folder, {"optimizer": optimizer}, score.engine, resume, settings)
+    save_dict = {"optimizer": optimizer, "lr_scheduler": scheduler}
+    handler = CheckpointHandler(folder, save_dict, score.engine, resume, settings, overrides=overrides, images=images)
     handler.attach(trainer)
     return trainer, handler
 
@@ -66,7 +72,8 @@ def test_files_and_their_contents(tmp_path):
     last, previous, best = (
         torch.load(tmp_path / "states" / f"{n}.pt", weights_only=True) for n in ("last", "previous", "best")
     )
-    assert set(last) == {"student", "teacher", "optimizer", "trainer", "evaluator", "settings"}
+    names = {"student", "teacher", "optimizer", "lr_scheduler", "trainer", "evaluator", "settings", "processes"}
+    assert set(last) == names
     assert set(best) == {"student", "teacher", "settings"}
     assert last["settings"] == best["settings"] == {"method": "supmix", "patch_size": [8, 8]}
     assert last["trainer"]["iteration"] == 12 and previous["trainer"]["iteration"] == 8
@@ -127,6 +134,33 @@ def test_resume_of_a_finished_training_changes_nothing(tmp_path):
     assert trainer.state.iteration == 12 and (tmp_path / "states" / "last.pt").read_bytes() == before
 
 
+def test_a_training_is_resumed_with_its_images_alone(tmp_path, caplog):
+    images = {"labeled": {"a": "of 3 bytes"}, "unlabeled": {"b": "of 2 bytes", "c": "of 1 bytes"}, "val": {}}
+    trainer, _ = make(tmp_path, images=images)
+    trainer.add_event_handler(Events.EPOCH_COMPLETED(once=1), lambda e: e.terminate())
+    trainer.run()
+    before = (tmp_path / "states" / "last.pt").read_bytes()
+    for others, message in (
+        ({**images, "unlabeled": {"b": "of 2 bytes", "d": ""}}, r"unlabeled images: 1 added \(d\), 1 removed \(c\)"),
+        ({**images, "labeled": {"a": "of 4 bytes"}}, "labeled images: a was of 3 bytes, and is of 4 bytes"),
+        ({**images, "val": {"x": ""}}, r"validation images: 1 added \(x\)"),
+    ):
+        with pytest.raises(ValueError, match=rf"on other images than those that are listed now \({message}\): restore"):
+            make(tmp_path, resume=True, images=others)[0].run()
+        assert (tmp_path / "states" / "last.pt").read_bytes() == before
+    trainer, _ = make(tmp_path, resume=True, images=images)
+    trainer.run()
+    assert trainer.state.iteration == 12 and "go on: a step sees" not in caplog.text
+
+
+def test_another_number_of_processes_is_told(tmp_path, caplog):
+    make(tmp_path)[0].run()
+    state = torch.load(tmp_path / "states" / "last.pt", weights_only=True)
+    torch.save({**state, "processes": 2}, tmp_path / "states" / "last.pt")
+    make(tmp_path, resume=True)[0].run()
+    assert "2 processes trained so far, 1 go on" in caplog.text
+
+
 def test_an_earlier_training_is_set_aside(tmp_path, caplog):
     names = ["models/model.pt", "states/best.pt", "states/last.pt", "states/previous.pt"]
     make(tmp_path)[0].run()
@@ -176,7 +210,7 @@ def test_resume_with_or_without_a_discriminator_is_refused(tmp_path):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"epochs": 5}, "training with max_epochs=3, this one has max_epochs=5"),
+        ({"epochs": 2}, "has done 3 epochs, more than max_epochs=2: give a larger number to go on"),
         ({"seed": 7}, "training with seed=0, this one has seed=7"),
         ({"settings": {"method": "classmix"}}, "training with method=supmix, this one has method=classmix"),
         ({"settings": {"patch_size": [8, 9]}}, r"with patch_size=\[8, 8\], this one has patch_size=\[8, 9\]"),
@@ -187,6 +221,100 @@ def test_resume_with_other_settings_is_refused(tmp_path, change, message):
     make(tmp_path)[0].run()
     with pytest.raises(ValueError, match=message):
         make(tmp_path, resume=True, **change)[0].run()
+
+
+def rates(trainer) -> list[float]:
+    """The learning rate of each step that the trainer takes."""
+    found: list[float] = []
+    trainer.add_event_handler(Events.ITERATION_STARTED, lambda: found.append(trainer.optimizer.param_groups[0]["lr"]))
+    return found
+
+
+@pytest.mark.parametrize("spatial_dims", [2, 3])
+def test_a_finished_training_goes_on_longer(tmp_path, caplog, spatial_dims):
+    caplog.set_level("INFO")
+    make(tmp_path, spatial_dims=spatial_dims)[0].run()
+    model, end = ((tmp_path / name).read_bytes() for name in ("models/model.pt", "states/last.pt"))
+    trainer, handler = make(tmp_path, epochs=5, resume=True, spatial_dims=spatial_dims)
+    used = rates(trainer)
+    trainer.run()
+    assert "after iteration 12: it goes on from epoch 3 of 3 to 5." in caplog.text
+    assert trainer.state.iteration == 20 and used == pytest.approx([1e-2 * (1 - t / 20) ** 0.9 for t in range(12, 20)])
+    assert (tmp_path / "models" / "model.pt").read_bytes() != model and handler.evaluator.state.best_metric == 0.5
+    whole = {name: weights(module) for name, module in (("student", trainer.network), ("teacher", trainer.teacher))}
+
+    # the same again, killed after the fourth epoch: the same weights
+    for path in (tmp_path / "states").glob("*.pt"):
+        path.unlink()
+    (tmp_path / "states" / "last.pt").write_bytes(end)
+    trainer, _ = make(tmp_path, epochs=5, resume=True, spatial_dims=spatial_dims)
+    trainer.add_event_handler(Events.EPOCH_COMPLETED(once=4), lambda e: e.terminate())
+    trainer.run()
+    assert trainer.state.iteration == 16
+    trainer, _ = make(tmp_path, epochs=5, resume=True, spatial_dims=spatial_dims)
+    trainer.run()
+    assert_same(weights(trainer.network), whole["student"])
+    assert_same(weights(trainer.teacher), whole["teacher"])
+    before = (tmp_path / "states" / "last.pt").read_bytes()
+    trainer, _ = make(tmp_path, epochs=5, resume=True, spatial_dims=spatial_dims)
+    trainer.run()  # finished: nothing more is done
+    assert (tmp_path / "states" / "last.pt").read_bytes() == before
+
+
+@pytest.mark.parametrize("epochs", [2, 6])
+def test_a_stopped_training_gets_another_end(tmp_path, caplog, epochs):
+    caplog.set_level("INFO")
+    trainer, _ = make(tmp_path, epochs=4)
+    trainer.add_event_handler(Events.ITERATION_STARTED(once=6), lambda: os.kill(os.getpid(), signal.SIGTERM))
+    trainer.run()
+    trainer, _ = make(tmp_path, epochs=epochs, resume=True, scores=[0.1] * 6)
+    used = rates(trainer)
+    trainer.run()
+    total = 4 * epochs
+    assert f"after iteration 6: it goes on from epoch 1 of 4 to {epochs}." in caplog.text
+    expected = [1e-2 * (1 - t / total) ** 0.9 for t in range(6, total)]
+    # a list of batches has no place to go on within an epoch, so ignite takes it from its start
+    assert trainer.state.iteration == total and used == pytest.approx(expected)
+
+
+def test_overrides_that_changed_are_refused(tmp_path, monkeypatch):
+    config = tmp_path / "train.yaml"
+    config.write_text("lr_scheduler: {power: 0.9}\nloss: a\n")
+    monkeypatch.setattr("sys.argv", ["/monai/bundle/__main__.py", "run", "--config_file", str(config)])
+    make(tmp_path / "run", overrides={"lr_scheduler#power": 2})[0].run()
+    last = tmp_path / "run" / "states" / "last.pt"
+    assert torch.load(last, weights_only=True)["settings"]["overrides"] == {"lr_scheduler#power": 2}
+    for other, message in (
+        ({"lr_scheduler#power": 1}, "lr_scheduler#power=2, this one has lr_scheduler#power=1"),
+        ({}, "lr_scheduler#power=2, this one has lr_scheduler#power=0.9"),
+        ({"lr_scheduler#power": 2, "loss": "b"}, "loss=a, this one has loss=b"),
+        ({"lr_scheduler#power": 2, "loss#x": 1}, "loss#x=None, this one has loss#x=1"),
+    ):
+        with pytest.raises(ValueError, match=f"is of a training with {message}: give the same value"):
+            make(tmp_path / "run", resume=True, overrides=other)[0].run()
+    # what the configuration has, as a training's own does, need not be given; and is kept for the next
+    for text, same in (
+        ("lr_scheduler: {power: 0.9}", {"lr_scheduler#power": 2}),
+        ("lr_scheduler: {power: 2}", {}),
+        ("lr_scheduler: {power: 0.9}\nlr_scheduler#power: 2", {}),
+        ("lr_scheduler: {power: 0.9}", {"lr_scheduler#power": 2}),
+    ):
+        config.write_text(text)
+        trainer, handler = make(tmp_path / "run", resume=True, overrides=same)
+        trainer.run()
+        assert handler.settings["overrides"] == {"lr_scheduler#power": 2}
+    # of another program nothing is known
+    monkeypatch.setattr("sys.argv", ["script.py"])
+    make(tmp_path / "run", resume=True)[0].run()
+    with pytest.raises(ValueError, match="lr_scheduler#power=2, this one has lr_scheduler#power=1"):
+        make(tmp_path / "run", resume=True, overrides={"lr_scheduler#power": 1})[0].run()
+
+
+def test_the_teacher_s_warmup_is_that_of_the_start(tmp_path):
+    make(tmp_path, teacher_warmup=False)[0].run()
+    trainer, _ = make(tmp_path, resume=True)
+    trainer.run()
+    assert trainer.teacher_warmup is False
 
 
 def test_resume_with_another_network_is_refused(tmp_path):

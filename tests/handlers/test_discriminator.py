@@ -81,3 +81,5 @@ def test_discriminator_stats(tmp_path, norm, decollate):
     assert sorted({step for _, step in writer.seen}) == [2, 4, 6]  # the two held-out batches, and the first again
     for (name, a), b in zip(watched.network.state_dict().items(), plain.network.state_dict().values()):
         assert torch.equal(a, b), name  # watching changes nothing
+    without = run(DiscriminatorStats(None, interval=2))
+    assert set(without.state.discriminator_stats) == names - {"judged_labeled_held_out"}

@@ -51,7 +51,7 @@ def test_rows_of_findings_grow_and_the_file_is_whole(tmp_path):
     lines = (tmp_path / "findings.csv").read_text().splitlines()
     assert lines[0] == "case,class,voxels,volume_ml,lesions,largest_ml,slices"
     assert lines[1:] == ["one,a,20,,1,,1", "one,b,0,,0,,0", "two,a,20,,1,,1", "two,b,0,,0,,0"]
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["findings.csv", "one_seg.png", "two_seg.png"]
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["findings.csv", "labels.txt", "one_seg.png", "two_seg.png"]
 
 
 def test_volumes_in_ml_of_logits_and_of_class_indices(tmp_path):
@@ -80,3 +80,15 @@ def test_volumes_in_ml_of_logits_and_of_class_indices(tmp_path):
         assert float(row["volume_ml"]) == float(row["largest_ml"]) == pytest.approx(8 * 30 / 1000)
         assert (row["voxels"], row["lesions"], row["slices"]) == ("8", "1", "2")
     assert rows[4] == {**rows[0], "case": "picture", "voxels": "4", "slices": "1", "volume_ml": "", "largest_ml": ""}
+
+
+def test_slices_are_axial_however_the_volume_is_stored(tmp_path):
+    """The first axis goes to the feet here: its three slices count, not the one of the last axis."""
+    affine = np.array([[0.0, 0, 2, 0], [0, 2, 0, 0], [-5, 0, 0, 0], [0, 0, 0, 1]])
+    image = MetaTensor(torch.zeros(1, 6, 4, 5), meta={"geometry": {}, "original_affine": affine})
+    mask = torch.zeros(1, 6, 4, 5, dtype=torch.uint8)
+    mask[0, 1:4, 2, 2] = 1
+    writer = FindingsWriter(tmp_path, NAMES)
+    writer.add("a", image, mask)
+    assert (writer.rows[0]["slices"], writer.rows[0]["voxels"]) == (3, 3)
+    assert writer.rows[0]["volume_ml"] == pytest.approx(3 * 20 / 1000)

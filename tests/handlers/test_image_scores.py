@@ -13,10 +13,11 @@ from __future__ import annotations
 
 import csv
 
+import numpy as np
 import pytest
 import torch
 from ignite.engine import Engine
-from monai.data import MetaTensor, list_data_collate
+from monai.data import MetaTensor
 from PIL import Image
 
 from monai_sscm.handlers import ImageScores
@@ -25,7 +26,7 @@ from monai_sscm.transforms import TakeSliced
 NAMES = ["background", "ground-glass", "consolidation"]
 
 
-def run(handler: ImageScores, batches: list[dict], outputs: list[dict]) -> Engine:
+def run(handler: ImageScores, batches: list[dict], outputs: list[list[dict]]) -> Engine:
     engine = Engine(lambda engine, batch: outputs[engine.state.iteration - 1])
     handler.attach(engine)
     engine.run(batches)
@@ -44,10 +45,9 @@ def test_every_image_has_its_scores(tmp_path, logits):
     pred = torch.randint(0, 2, (3, 1, 8, 6), generator=generator)
     pred[2] = torch.where(label[2] == 1, 2, 0)  # and here it is predicted
     given = torch.nn.functional.one_hot(pred[:, 0], 3).movedim(-1, 1).float() if logits else pred
-    image = MetaTensor(torch.rand(3, 1, 8, 6), meta={"filename_or_obj": ["/a/1.b.png", "/a/2.nii.gz", "/a/3.jpg"]})
-    outputs = [{"image": image[i : i + 1], "label": label[i : i + 1], "pred": given[i : i + 1]} for i in range(3)]
-    for i, output in enumerate(outputs):
-        output["image"].meta = {"filename_or_obj": [image.meta["filename_or_obj"][i]]}
+    files = ["/a/1.b.png", "/a/2.nii.gz", "/a/3.jpg"]
+    images = [MetaTensor(torch.rand(1, 8, 6), meta={"filename_or_obj": file}) for file in files]
+    outputs = [[{"image": images[i], "label": label[i], "pred": given[i]}] for i in range(3)]
     handler = ImageScores(tmp_path / "new" / "scores", NAMES, overlays=True)
     run(handler, [{}] * 3, outputs)
     rows = read(tmp_path / "new" / "scores")
@@ -72,8 +72,21 @@ def test_every_image_has_its_scores(tmp_path, logits):
 def test_slices_of_a_stack_are_told_apart(tmp_path):
     stack = MetaTensor(torch.rand(1, 4, 4, 20), meta={"filename_or_obj": "stack.nii.gz"})
     images = [TakeSliced("image")({"image": stack, "slice": i}) for i in (7, 12)]
-    image = list_data_collate(images)["image"]
-    label = torch.zeros(2, 1, 4, 4, 1, dtype=torch.uint8)
-    run(ImageScores(tmp_path, NAMES), [{}], [{"image": image, "label": label, "pred": label}])
+    label = torch.zeros(1, 4, 4, 1, dtype=torch.uint8)
+    outputs = [{"image": image["image"], "label": label, "pred": label} for image in images]
+    run(ImageScores(tmp_path, NAMES), [{}], [outputs])
     assert [row["image"] for row in read(tmp_path)] == ["stack_7", "stack_12"]
     assert not list(tmp_path.glob("*.jpg"))
+
+
+@pytest.mark.parametrize("as_list", [True, False])
+def test_overlays_show_the_image_in_its_own_colors(tmp_path, as_list):
+    """Not as the network sees it: each channel standardized for itself."""
+    image = MetaTensor(torch.rand(3, 16, 16), meta={"filename_or_obj": "a.png"})
+    shown = torch.zeros(3, 16, 16)
+    shown[0, :8] = 200  # red above, black below
+    label = torch.zeros(1, 16, 16, dtype=torch.uint8)
+    batch = [{"shown": shown}] if as_list else {"shown": shown[None]}
+    run(ImageScores(tmp_path, NAMES, overlays=True), [batch], [[{"image": image, "label": label, "pred": label}]])
+    picture = np.asarray(Image.open(tmp_path / "a.jpg")).astype(int)
+    assert picture[:6, :6, 0].min() > 200 and picture[:6, :6, 1:].max() < 60 and picture[10:, :6].max() < 60

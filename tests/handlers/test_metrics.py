@@ -18,13 +18,7 @@ from ignite.engine import Engine
 from monai.data import MetaTensor
 from scipy import ndimage
 
-from monai_sscm.handlers import (
-    confusion_matrix,
-    dice_per_class,
-    hausdorff_metrics,
-    iou_per_class,
-    segmentation_metrics,
-)
+from monai_sscm.handlers import hausdorff_metrics, segmentation_metrics
 
 NAMES = ["background", "a", "b"]
 
@@ -83,6 +77,34 @@ def test_hausdorff_distance_of_a_class_that_is_missed():
         assert got["hd95_a"] == pytest.approx(diagonal / 2) and np.isnan(got["hd95_b"])
 
 
+@pytest.mark.parametrize("shape", [(9, 8), (6, 6, 4)])
+def test_ignored_pixels_are_not_scored(shape):
+    random = np.random.RandomState(0)
+    label, pred = random.randint(0, 3, shape), random.randint(0, 3, shape)
+    ignored = random.rand(*shape) > 0.5
+    label[ignored] = 255
+    other = np.where(ignored, (pred + 1) % 3, pred)  # predicts another class there
+    metrics = [segmentation_metrics(NAMES)] + [hausdorff_metrics(NAMES)] * (len(shape) == 3)
+    for metric in metrics:
+        spacing = (1.0,) * 3 if len(shape) == 3 else None
+        scores = [run([output(p, label, spacing)], metric) for p in (pred, other)]
+        assert scores[0] == scores[1] and all(np.isfinite(x) for x in scores[0].values())
+    logits = [np.moveaxis(np.eye(3)[p], -1, 0) for p in (pred, other)]
+    of_logits = [
+        run([{"pred": torch.as_tensor(x)[None], "label": torch.as_tensor(label)[None, None]}], metrics[0])
+        for x in logits
+    ]
+    assert of_logits[0] == of_logits[1] == run([output(pred, label, None)], metrics[0])
+
+
+def test_a_hausdorff_distance_is_that_without_what_is_predicted_on_ignored_pixels():
+    label, pred = np.zeros((8, 8, 4), np.uint8), np.zeros((8, 8, 4), np.uint8)
+    label[1:4, 1:4, 1], pred[2:5, 1:4, 1] = 1, 1
+    alone = run([output(pred, label, (1, 1, 1))], hausdorff_metrics(NAMES))["hd95_a"]
+    label[..., 3], pred[..., 3] = 255, 1
+    assert run([output(pred, label, (1, 1, 1))], hausdorff_metrics(NAMES))["hd95_a"] == alone == pytest.approx(1.0)
+
+
 def test_scores_of_class_indices_are_those_of_logits():
     g = torch.Generator().manual_seed(0)
     logits = [torch.rand((1, 3, 6, 5, 4), generator=g) for _ in range(3)]
@@ -131,19 +153,9 @@ def test_one_hot_labels():
         engine.run([{"pred": one_hot.float(), "label": one_hot[:, :2]}])
 
 
-def test_a_class_that_is_missed_counts_as_zero():
-    matrix = torch.tensor([[5, 0], [3, 0]])
-    assert iou_per_class(matrix).tolist() == [5 / 8, 0] and dice_per_class(matrix).tolist() == [10 / 13, 0]
-
-
-def test_ignored_pixels_do_not_count():
-    label, pred = torch.tensor([[0, 255], [1, -100]]), torch.tensor([[0, 1], [0, 1]])
-    assert confusion_matrix(label, pred, 2).tolist() == [[1, 0], [1, 0]]
-
-
-def test_confusion_matrices_add_up():
-    label, pred = (torch.from_numpy(np.random.default_rng(i).integers(0, 3, (4, 50))) for i in (0, 1))
-    total = confusion_matrix(label, pred, 3)
-    assert torch.equal(total, sum(confusion_matrix(a, b, 3) for a, b in zip(label, pred, strict=True)))
-    iou, dice = iou_per_class(total), dice_per_class(total)
-    torch.testing.assert_close(dice, 2 * iou / (1 + iou))
+def test_ignored_pixels_have_no_distance():
+    pred, label = np.zeros((2, 6, 6, 4), np.uint8)
+    pred[1, 1, 1] = label[1, 1, 1] = pred[5, 5, 3] = 1
+    assert run([output(pred, label, (1, 1, 1))], hausdorff_metrics(NAMES))["hd95_a"] > 0
+    label[5, 5, 3] = 255
+    assert run([output(pred, label, (1, 1, 1))], hausdorff_metrics(NAMES))["hd95_a"] == 0

@@ -32,6 +32,14 @@ def test_overlay():
     assert overlay(image).shape == (3, 6, 8)
 
 
+def test_ignored_pixels_are_drawn_as_background():
+    image, label = torch.rand(1, 6, 8, 3), torch.zeros(1, 6, 8, 3)
+    label[0, 2, :, 1] = 2
+    ignored = label.clone()
+    ignored[..., 2], ignored[0, 4, :, 1] = 255, 255
+    assert torch.equal(overlay(image, ignored), overlay(image, label))  # of the same slice, and as bright
+
+
 def test_overlay_handler():
     output = {"image": torch.rand(1, 1, 4, 4), "label": torch.zeros(1, 1, 4, 4), "pred": torch.rand(1, 2, 4, 4)}
     engine = Engine(lambda engine, batch: output)
@@ -54,3 +62,15 @@ def test_overlay_of_class_indices_and_of_logits():
         engine.run([pred])
         image, truth, prediction = writer.add_image.call_args.args[1].split(4, dim=2)
         assert torch.equal(truth, prediction) and not torch.equal(image, prediction)
+
+
+def test_what_is_shown_is_drawn_in_place_of_the_image():
+    shown = torch.zeros(1, 3, 4, 4)
+    shown[:, 0, :2] = 9  # red above
+    output = {"image": torch.rand(1, 3, 4, 4), "label": torch.zeros(1, 1, 4, 4), "pred": torch.zeros(1, 1, 4, 4)}
+    for decollated in (False, True):
+        engine = Engine(lambda engine, batch, d=decollated: [{k: v[0] for k, v in output.items()}] if d else output)
+        writer = Mock()
+        OverlayHandler(writer, num_images=1).attach(engine)
+        engine.run([[{"shown": shown[0]}] if decollated else {"shown": shown}])
+        assert torch.equal(writer.add_image.call_args.args[1][:, :, :4], shown[0] / 9)

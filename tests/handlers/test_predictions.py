@@ -20,6 +20,7 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 import torch
+from ignite.engine import Engine
 from monai.data import MetaTensor
 from monai.transforms import LoadImage, Orientation
 from PIL import Image
@@ -27,6 +28,7 @@ from PIL import Image
 from monai_sscm.datasets import chest_phantom
 from monai_sscm.handlers import PredictionSaver
 from monai_sscm.io import VolumeReader
+from monai_sscm.io.writing import read_label_descriptions
 
 NAMES = ["background", "a", "b"]
 AFFINE = np.array([[0.0, -0.4, 0, 7], [0.3, 0, 0, -5], [0, 0, -2, 1], [0, 0, 0, 1]])
@@ -37,15 +39,20 @@ def logits_of(mask: np.ndarray) -> torch.Tensor:
 
 
 @pytest.mark.parametrize("kind", [nibabel.Nifti1Image, nibabel.Nifti2Image])
-def test_a_turned_volume_comes_back_as_it_is_stored(tmp_path, kind):
+def test_a_turned_volume_is_refused_until_it_is_inverted(tmp_path, kind):
     """Of any reader, whatever way the volume was turned since: the mask marks the same voxels of the file."""
     stored = np.random.RandomState(0).randint(0, 3, (5, 6, 4)).astype(np.uint8)
     nibabel.save(kind(stored, AFFINE), tmp_path / "volume.nii")
     loaded = LoadImage(ensure_channel_first=True)(tmp_path / "volume.nii")
     for code in ("RAS", "LPI", "SAL"):
-        image = Orientation(axcodes=code, labels=None)(loaded)
+        turn = Orientation(axcodes=code, labels=None)
+        image = turn(loaded)
         saver = PredictionSaver(tmp_path / code, NAMES, probabilities=True)
-        saver.save("v", image, logits_of(image[0].numpy()))
+        pred = MetaTensor(logits_of(image[0].numpy()), meta=image.meta, applied_operations=image.applied_operations)
+        with pytest.raises(ValueError, match=r"'.*volume.nii' has the size .* not on the grid .* by Invertd"):
+            saver.save("v", image, pred)
+        assert not list((tmp_path / code).iterdir())
+        saver.save("v", image, turn.inverse(pred))
         mask = nibabel.load(tmp_path / code / "v_seg.nii.gz")
         assert (np.asarray(mask.dataobj) == stored).all() and np.allclose(mask.affine, AFFINE)
         prob = nibabel.load(tmp_path / code / "v_prob.nii.gz")
@@ -63,7 +70,7 @@ def test_a_volume_s_mask_lies_where_the_volume_does(tmp_path, name):
     sitk.WriteImage(volume, str(tmp_path / name))
     image = LoadImage(reader=VolumeReader(mask=True), dtype=None, ensure_channel_first=True)(tmp_path / name)
     PredictionSaver(tmp_path / "out", NAMES).save("v", image, image.as_tensor())
-    suffix = "_seg.nii.gz" if name.endswith(".gz") else ".seg.nrrd"
+    suffix = {"v.nii.gz": "_seg.nii.gz", "v.mha": "_seg.mha", "v.nrrd": ".seg.nrrd"}[name]
     mask = sitk.ReadImage(str(tmp_path / "out" / f"v{suffix}"))
     assert (sitk.GetArrayFromImage(mask) == sitk.GetArrayFromImage(volume)).all()
     for ours, theirs in (
@@ -84,6 +91,7 @@ def test_pictures_have_a_palette(tmp_path, names, colors):
     assert picture.mode == "P" and (np.asarray(picture) == mask).all()
     palette = np.array(picture.getpalette()).reshape(-1, 3)[: len(names)].tolist()
     assert palette[0] == [0, 0, 0] and len({tuple(color) for color in palette}) == len(names)
+    assert read_label_descriptions(tmp_path / "labels.txt") == names
     assert colors is None or [tuple(color) for color in palette[1:]] == colors
     prob = np.asarray(Image.open(tmp_path / "in" / "photo_prob_a.png")) / 65535
     assert np.abs(prob - logits.softmax(0)[1].numpy()).max() < 1e-5
@@ -117,8 +125,10 @@ def test_a_volume_of_unknown_place_is_refused(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("name", ["a.nii.gz", "a.mha"])
-def test_a_full_disk_leaves_no_half_file(tmp_path, name):
+@pytest.mark.parametrize(
+    ("name", "why"), [("a.nii.gz", "File too large)"), ("a.mha", ""), ("a.nrrd", "File too large)")]
+)
+def test_a_full_disk_leaves_no_half_file(tmp_path, name, why):
     """A limit on the size of files stands in for a full disk: the system refuses to write on, as there."""
     sitk.WriteImage(sitk.GetImageFromArray(chest_phantom(200, 6, 0)[0].transpose()), str(tmp_path / name))
     # a mask of noise does not compress
@@ -127,6 +137,7 @@ def test_a_full_disk_leaves_no_half_file(tmp_path, name):
 import resource, sys, torch
 from monai.transforms import LoadImage
 from monai_sscm.io import VolumeReader
+from monai_sscm.io.writing import read_label_descriptions
 from monai_sscm.handlers import PredictionSaver
 image = LoadImage(reader=VolumeReader(), dtype=None, ensure_channel_first=True)({str(tmp_path / name)!r})
 mask = torch.randint(0, 3, image.shape, dtype=torch.uint8)
@@ -140,5 +151,27 @@ except OSError as error:
 """
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=120)
     assert done.returncode == 3, done.stderr[-2000:]
-    assert "cannot be written (File too large): make room" in done.stdout
+    assert f"cannot be written ({why}" in done.stdout and "make room" in done.stdout
     assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_what_an_earlier_run_left_is_removed(tmp_path, caplog):
+    """Of images that are written anew; of others, everything stays, and so does a table that is no table of scores."""
+    for name in ("a", "a_prob_b", "c"):
+        picture = MetaTensor(torch.zeros(1, 4, 5), meta={"filename_or_obj": f"{name}.png", "spatial_shape": [4, 5]})
+        mask = torch.zeros(1, 4, 5, dtype=torch.uint8)
+        saver = PredictionSaver(tmp_path, NAMES, probabilities=True, overlays=True)
+        saver.save(name, picture, logits_of(mask[0].numpy()))
+    (tmp_path / "metrics.csv").write_text("case,class,dice,iou\n")
+    before = {path.name for path in tmp_path.iterdir()}
+    engine = Engine(lambda engine, batch: [{"image": picture, "pred": mask}])
+    PredictionSaver(tmp_path, NAMES, overlays=True).attach(engine)
+    engine.run([[{"name": "a"}]])
+    removed = [*(f"a_prob_{name}.png" for name in NAMES), "metrics.csv"]
+    assert before - {path.name for path in tmp_path.iterdir()} == set(removed)
+    assert [record.getMessage().partition("masks: ")[2] for record in caplog.records] == [
+        "a_prob_a.png, a_prob_b.png, a_prob_background.png, metrics.csv."
+    ]
+    (tmp_path / "metrics.csv").write_text("name,value\n")
+    engine.run([[{"name": "a"}]])
+    assert (tmp_path / "metrics.csv").exists() and len(caplog.records) == 1

@@ -51,6 +51,14 @@ def test_pseudo_label_stats():
     assert "pseudo_agreement_bg" not in pseudo_label_stats(pseudo, [], ["bg"], 0.8)
 
 
+def test_ignored_pixels_of_a_view_are_left_out():
+    pseudo, views = make_state()
+    stats = pseudo_label_stats(pseudo, views, ["bg", "vessel"], threshold=0.8)
+    more = {"pred": views[0]["pred"].repeat(1, 1, 1, 2), "mask": views[0]["mask"].repeat(1, 1, 1, 2)}
+    more["target"] = torch.cat([views[0]["target"], torch.full_like(views[0]["target"], 255)], -1)
+    assert pseudo_label_stats(pseudo, [more], ["bg", "vessel"], threshold=0.8) == stats
+
+
 def test_pseudo_label_handler(tmp_path):
     pseudo, views = make_state()
 
@@ -73,9 +81,9 @@ def test_pseudo_label_handler(tmp_path):
 @pytest.mark.parametrize(
     ("label", "weight", "said"),
     [
-        ([0, 0], 0.5, "all pixels of the unlabelled images to 'bg' at 3 readings in a row"),
-        ([1, 1], 0.5, "all pixels of the unlabelled images to 'vessel' at 3 readings in a row"),
-        ([0, 1], 0.0, "Less than 1% of the unlabelled pixels had a confidence of 0.8 or more at 3 readings"),
+        ([0, 0], 0.5, "all pixels of the unlabeled images to 'bg' at 3 readings in a row"),
+        ([1, 1], 0.5, "all pixels of the unlabeled images to 'vessel' at 3 readings in a row"),
+        ([0, 1], 0.0, "Less than 1% of the unlabeled pixels had a confidence of 0.8 or more at 3 readings"),
         ([0, 1], 0.5, None),
     ],
 )

@@ -23,8 +23,9 @@ BUNDLES = Path(__file__).parents[2] / "bundles"
 CONFIGS = BUNDLES / "chase_vessel_segmentation" / "configs"
 #: what makes a bundle's training on phantoms small
 SMALL = {
-    "chase_vessel_segmentation": {"zoom": 1.0},
+    "chase_vessel_segmentation": {"num_labeled": 2, "zoom": 1.0},
     "covid19_ct_segmentation": {"num_labeled": 2, "size": [48, 48]},
+    "hippocampus_mr_segmentation": {"num_labeled": 2, "patch_size": [16, 16, 16], "spacing": [1.5, 1.5, 1.5]},
 }
 
 
@@ -41,7 +42,6 @@ def workflow(
     values = {
         "dataset_dir": str(data),
         "output_dir": str(output_dir),
-        **SMALL[bundle],
         "patch_size": [32, 32],
         "max_epochs": 2,
         "epoch_length": 4,
@@ -49,6 +49,7 @@ def workflow(
         "rampup_steps": 2,
         "confidence_threshold": 0.5,
         "device": torch.device("cpu"),
+        **SMALL[bundle],
         **values,
     }
     files = [str(BUNDLES / bundle / "configs" / f"{name}.yaml") for name in ("train", *names)]

@@ -40,7 +40,7 @@ def scan() -> sitk.Image:
 def write(path: Path) -> None:
     """An intact file of the kind that its name says."""
     rgb = np.random.default_rng(1).integers(0, 255, (20, 24, 3)).astype(np.uint8)
-    if path.suffix in (".png", ".jpg", ".tif", ".bmp"):
+    if path.suffix in (".png", ".jpg", ".tif", ".bmp", ".gif", ".webp", ".ppm"):
         Image.fromarray(rgb[..., 0]).save(path)
     elif path.suffix == ".pt":
         torch.save({"weight": torch.rand(3, 2), "bias": torch.rand(3)}, path)

@@ -9,7 +9,7 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""Results of a study that are made up: five images of two patients, two budgets, three seeds."""
+"""Results of a study that are made up: five images of three patients, two budgets, three seeds."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ import numpy as np
 
 from monai_sscm.study import mean_iou
 
-PATIENT_OF = {"a1": "a", "a2": "a", "b1": "b", "b2": "b", "b3": "b"}
+PATIENT_OF = {"a1": "a", "a2": "a", "b1": "b", "b2": "b", "c1": "c"}
 
 
 def result_row(method: str, seed: int, num_labeled: int = 2, better: int = 0) -> dict:

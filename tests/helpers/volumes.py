@@ -13,9 +13,11 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
+import nibabel
 import numpy as np
 import SimpleITK as sitk
 from monai.transforms import LoadImage
@@ -43,3 +45,29 @@ def load_volume(path: Path | list[Path], **kwargs: Any):
         return LoadImage(reader=VolumeReader(**kwargs), dtype=None, ensure_channel_first=True)(names)
     except Exception as error:
         raise root_cause(error) from None
+
+
+def write_organ_phantoms(folder: Path, parts: dict[str, int], channels: int = 1) -> None:
+    """
+    Volumes of 24 x 32 x 20 voxels of 1 x 1 x 1.5 mm, stored to the right and to the front, with an organ whose back
+    half is another class; each has a scale of its own. Several channels are files of their own, as in nnU-Net.
+    """
+    rng = np.random.default_rng(0)
+    for name in ("images", "labels"):
+        (folder / name).mkdir(parents=True)
+    split: dict[str, list[str]] = {part: [] for part in parts}
+    for i, part in enumerate(part for part, count in parts.items() for _ in range(count)):
+        name = f"organ_{i:02d}"
+        split[part].append(name)
+        x, y, z = np.ogrid[-1:1:24j, -1:1:32j, -1:1:20j]
+        inside = (x / 0.5) ** 2 + (y / 0.7) ** 2 + (z / 0.6) ** 2 + 0.2 * rng.random() < 1
+        mask = (inside * (1 + (y < 0))).astype(np.uint8)
+        affine = np.diag([1.0, 1.0, 1.5, 1.0])
+        nibabel.save(nibabel.Nifti1Image(mask, affine), folder / "labels" / f"{name}.nii.gz")
+        for channel in range(channels):
+            image = (mask + rng.normal(0, 0.3, mask.shape)) * 10.0 ** rng.integers(0, 5) * (1 - 2 * channel)
+            suffix = f"_{channel:04d}" if channels > 1 else ""
+            nibabel.save(
+                nibabel.Nifti1Image(image.astype(np.float32), affine), folder / "images" / f"{name}{suffix}.nii.gz"
+            )
+    (folder / "split.json").write_text(json.dumps(split))

@@ -15,6 +15,7 @@ import pytest
 import torch
 from monai.data import MetaTensor
 from monai.inferers import SimpleInferer, SlidingWindowInferer
+from monai.transforms import NormalizeIntensity
 from torch import nn
 from torch.nn.functional import interpolate
 
@@ -34,6 +35,19 @@ class Threshold(nn.Module):
         self.seen.append(x.shape)
         assert 0 <= float(x.min()) and float(x.max()) <= 1
         return torch.cat([-((x - level) ** 2) for level in (0.1, 0.45, 0.9)], dim=1)
+
+
+class Seen(nn.Module):
+    """A network that keeps what it saw."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+        self.seen: list[torch.Tensor] = []
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        self.seen.append(x)
+        return self.network(x)
 
 
 @pytest.mark.parametrize("slab", [1, 3, 4, 100])
@@ -89,7 +103,40 @@ def test_wrong_arguments():
         SlabInferer(SimpleInferer(), size=(8, 8), window=(1, 1))
     with pytest.raises(ValueError, match="`slab` must be at least 1"):
         SlabInferer(SimpleInferer(), size=(8, 8), slab=0)
+    with pytest.raises(ValueError, match="`spacing` must be two numbers above 0"):
+        SlabInferer(SimpleInferer(), spacing=(1, 0))
+    with pytest.raises(ValueError, match="`size` and `spacing` both say how large"):
+        SlabInferer(SimpleInferer(), size=(8, 8), spacing=(1, 1))
+    with pytest.raises(ValueError, match="`window` and `standardize` both scale"):
+        SlabInferer(SimpleInferer(), window=(0, 1), standardize=True)
     with pytest.raises(ValueError, match="`size` must be a height and a width"):
         SlabInferer(SimpleInferer(), size=(8,))
-    with pytest.raises(ValueError, match=r"must have the shape \(B, 1, X, Y, Z\), got \(1, 1, 8, 8\)"):
+    with pytest.raises(ValueError, match=r"must have the shape \(B, C, X, Y, Z\), got \(1, 1, 8, 8\)"):
         SlabInferer(SimpleInferer(), size=(8, 8))(torch.zeros(1, 1, 8, 8), Threshold())
+
+
+def test_channels_are_standardized_and_slices_seen_at_a_spacing():
+    """As the training sees them: by MONAI's NormalizeIntensity, and Spacing in the plane."""
+    generator = torch.Generator().manual_seed(0)
+    volume = torch.rand((2, 20, 30, 5), generator=generator) * torch.tensor([3.0, 500.0])[:, None, None, None] + 7
+    volume[1, 3:9, 4:20] += 900
+    affine = torch.diag(torch.tensor([-0.8, -1.2, 9.0, 1.0], dtype=torch.float64))
+    inputs = MetaTensor(volume[None].repeat(2, 1, 1, 1, 1), affine=affine)
+    network = Seen(nn.Conv2d(2, 3, 1))
+    inferer = SlabInferer(SimpleInferer(), spacing=(1.6, 1.2), slab=2, standardize=True, keep_logits=True)
+    logits = inferer(inputs, network)
+    assert isinstance(logits, MetaTensor) and logits.shape == (2, 3, 20, 30, 5) and torch.equal(logits.affine, affine)
+    normal = torch.as_tensor(NormalizeIntensity(channel_wise=True)(volume))
+    seen = torch.cat(network.seen[:3]).permute(1, 2, 3, 0)
+    assert seen.shape == (2, 10, 30, 5)  # twice as far apart along the first axis, as stored along the second
+    expected = (normal[:, ::2] + normal[:, 1::2]) / 2
+    torch.testing.assert_close(seen, expected, rtol=1e-4, atol=1e-4)
+    with pytest.raises(ValueError, match="must be MetaTensors, whose affine says how large voxels are"):
+        inferer(inputs.as_tensor(), network)
+
+
+def test_a_channel_of_one_value_stays_finite():
+    volume = torch.ones(1, 1, 4, 4, 2)
+    network = Seen(nn.Conv2d(1, 2, 1))
+    SlabInferer(SimpleInferer(), standardize=True)(volume, network)
+    assert torch.equal(network.seen[0], torch.zeros(2, 1, 4, 4))

@@ -58,7 +58,8 @@ def test_a_zoom_of_1_changes_nothing():
         (1.0, (61, 48), (122, 96)),
         (0.5, (192, 200), (48, 50)),
         (1.0, (1, 3), (96, 288)),
-        (0.001, (192, 4000), (1, 2)),  # never nothing
+        (0.01, (192, 400), (1, 2)),  # never nothing
+        (1.0, (10, 600), (6, 384)),  # a strip is not enlarged as far as its shortest side says
     ],
 )
 def test_photographs_of_other_cameras_are_seen_as_large(zoom, native, seen):

@@ -28,6 +28,7 @@ from PIL import Image
 from monai_sscm.data import semi_supervised_datalist
 from monai_sscm.errors import raised_here, root_cause
 from monai_sscm.io import dicom_series
+from monai_sscm.io.files import PICTURE_SUFFIXES
 from monai_sscm.networks import load_checkpoint, load_weights
 from tests.helpers.damage import assert_good_or_told, read_picture, read_scan, scan, write
 from tests.helpers.dicom import write_series
@@ -46,6 +47,9 @@ READERS = {
     "a.jpg": read_picture,
     "a.tif": read_picture,
     "a.bmp": read_picture,
+    "a.gif": read_picture,
+    "a.webp": read_picture,
+    "a.ppm": read_picture,
     "s.png": read_scan,
     "a.nii": read_scan,
     "a.nii.gz": read_scan,
@@ -109,7 +113,7 @@ def test_something_else_under_the_name(tmp_path, name, content):
     path.write_bytes(contents[content])
     write(tmp_path / "intact.png")
     # a picture is read by its content, whatever kind of picture its name says
-    picture = content == "png" and path.suffix in (".png", ".jpg", ".tif", ".bmp")
+    picture = content == "png" and path.suffix in PICTURE_SUFFIXES
     intact = READERS[name](tmp_path / "intact.png") if picture else np.empty(0)
     assert assert_good_or_told(READERS[name], path, intact, altered=False) != picture
 

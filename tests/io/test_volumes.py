@@ -22,6 +22,9 @@ import nibabel
 import numpy as np
 import pytest
 import SimpleITK as sitk
+import torch
+from monai.data import MetaTensor
+from monai.transforms import Orientation
 from PIL import Image
 
 from monai_sscm.datasets import chest_phantom
@@ -29,6 +32,7 @@ from tests.helpers.damage import assert_good_or_told, read_scan, scan
 from tests.helpers.dicom import write_series
 from tests.helpers.volumes import load_volume, oblique_volume
 
+ORIENT = Orientation("LPS", labels=(("L", "R"), ("P", "A"), ("I", "S")))  # as in the bundles' configurations
 FILES = ("a.nii.gz", "b.nii", "c.mha", "d.nrrd")
 
 
@@ -52,14 +56,51 @@ def test_every_form_gives_the_same_scan(tmp_path, form):
 
 
 @pytest.mark.parametrize("code", ["RAS", "LPI", "PIR", "SAL"])
-def test_axial_slices_lie_along_the_last_axis_however_stored(tmp_path, code):
+def test_axes_are_as_stored_and_monai_turns_them(tmp_path, code):
+    """Orientationd with the bundles' arguments brings X to the left, Y to the back and Z to the head."""
     upright = sitk.Image(oblique_volume())
     upright.SetDirection((1, 0, 0, 0, 1, 0, 0, 0, 1))
-    sitk.WriteImage(sitk.DICOMOrient(upright, code), str(tmp_path / "a.nii.gz"))
+    stored = sitk.DICOMOrient(upright, code)
+    sitk.WriteImage(stored, str(tmp_path / "a.nii.gz"))
     loaded = load_volume(tmp_path / "a.nii.gz")
-    assert (loaded[0].numpy() == sitk.GetArrayFromImage(upright).transpose()).all()
-    assert "".join(nibabel.aff2axcodes(loaded.meta["original_affine"])) == code
-    assert "".join(nibabel.aff2axcodes(loaded.affine.numpy())) == "LPS"
+    assert (loaded[0].numpy() == sitk.GetArrayFromImage(stored).transpose()).all()
+    assert "".join(nibabel.aff2axcodes(loaded.affine.numpy())) == code
+    assert np.array_equal(loaded.affine.numpy(), loaded.meta["original_affine"])
+    turned = ORIENT(loaded)
+    assert (turned[0].numpy() == sitk.GetArrayFromImage(upright).transpose()).all()
+    back = ORIENT.inverse(turned)
+    assert torch.equal(back.as_tensor(), loaded.as_tensor())
+    assert np.allclose(back.affine, loaded.affine)
+    picture = MetaTensor(torch.rand(1, 5, 6, 1), affine=torch.diag(torch.tensor([-1.0, -1, 1, 1])))
+    assert torch.equal(ORIENT(picture).as_tensor(), picture.as_tensor())
+
+
+def test_several_files_are_channels(tmp_path):
+    volume = oblique_volume()
+    for i, name in enumerate(("case_0000.nii.gz", "case_0001.mha")):
+        sitk.WriteImage(sitk.Cast(volume, sitk.sitkInt16) + i, str(tmp_path / name))
+    files = [tmp_path / "case_0000.nii.gz", tmp_path / "case_0001.mha"]
+    loaded = load_volume(files)
+    assert loaded.shape == (2, 48, 48, 6) and bool((loaded[1] == loaded[0] + 1).all())
+    assert loaded.meta["filename_or_obj"] == str(files[0]) and list(loaded.meta["spatial_shape"]) == [48, 48, 6]
+    moved = sitk.Image(volume)
+    moved.SetOrigin((0, 0, 0))
+    sitk.WriteImage(moved, str(tmp_path / "moved.mha"))
+    with pytest.raises(ValueError, match=r"'.*moved.mha' does not lie where '.*case_0000.nii.gz' does.* 311 mm"):
+        load_volume([files[0], tmp_path / "moved.mha"])
+    sitk.WriteImage(volume[:40], str(tmp_path / "small.mha"))
+    with pytest.raises(ValueError, match=r"'.*small.mha' has the size \(40, 48, 6\), .* has \(48, 48, 6\)"):
+        load_volume([files[0], tmp_path / "small.mha"])
+
+
+def test_the_fourth_axis_of_nifti_is_channels(tmp_path):
+    array = np.random.default_rng(0).integers(0, 99, (7, 6, 5, 4)).astype(np.int16)
+    path = a_nifti(array, tmp_path)
+    loaded = load_volume(path)
+    assert loaded.shape == (4, 7, 6, 5) and (loaded.numpy() == np.moveaxis(array, -1, 0)).all()
+    assert list(loaded.meta["spatial_shape"]) == [7, 6, 5] and loaded.affine.diagonal().tolist() == [1, 1, 5, 1]
+    with pytest.raises(ValueError, match=r"'.*a.nii.gz' has 4 dimensions: save one volume"):
+        load_volume(path, mask=True)
 
 
 def test_a_picture_is_a_scan_of_one_slice(tmp_path):
@@ -90,8 +131,8 @@ def a_nifti(array: np.ndarray, folder: Path, spacing: tuple[float, ...] = (1, 1,
     return folder / "a.nii.gz"
 
 
-def four_dimensions(folder: Path) -> Path:
-    return a_nifti(np.zeros((4, 4, 4, 2), np.int16), folder)
+def five_dimensions(folder: Path) -> Path:
+    return a_nifti(np.zeros((4, 4, 4, 2, 2), np.int16), folder)
 
 
 def nan(folder: Path) -> Path:
@@ -156,7 +197,7 @@ def without_spacing(folder: Path) -> Path:
 @pytest.mark.parametrize(
     ("make", "error", "message"),
     [
-        (four_dimensions, ValueError, r"The volume '.*a.nii.gz' has 4 dimensions: save one volume"),
+        (five_dimensions, ValueError, r"The volume '.*a.nii.gz' has 5 dimensions: save one volume"),
         (nan, ValueError, r"The volume '.*a.nii.gz' has 1 NaN or infinite values: replace them"),
         (empty, ValueError, r"The volume '.*a.nii.gz' is empty, all its values are -1000: export it again"),
         (spacing_of_zero, ValueError, r"The volume '.*b.nii' has the spacing .* mm: write the real one"),
@@ -222,3 +263,18 @@ def test_voxels_of_no_size(tmp_path, name, spacing):
     image.SetSpacing((0.7, 0.7, spacing))
     sitk.WriteImage(image, str(tmp_path / name))
     assert assert_good_or_told(read_scan, tmp_path / name, np.empty(0), altered=False)
+
+
+def test_nifti_2_lies_where_nifti_1_does(tmp_path):
+    """ITK reads the first alone."""
+    sitk.WriteImage(oblique_volume(), str(tmp_path / "a.nii.gz"))
+    first = nibabel.load(tmp_path / "a.nii.gz")
+    nibabel.save(nibabel.Nifti2Image(np.asarray(first.dataobj), first.affine), tmp_path / "b.nii.gz")
+    one, two = load_volume(tmp_path / "a.nii.gz"), load_volume(tmp_path / "b.nii.gz")
+    assert torch.equal(one.as_tensor(), two.as_tensor()) and np.allclose(one.affine, two.affine, atol=1e-4)
+    for key in ("spacing", "origin", "direction"):
+        assert np.allclose(one.meta["geometry"][key], two.meta["geometry"][key], atol=1e-4), key
+    whole = (tmp_path / "b.nii.gz").read_bytes()
+    (tmp_path / "b.nii.gz").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(OSError, match="b.nii.gz' cannot be read, replace it with a good copy"):
+        load_volume(tmp_path / "b.nii.gz")

@@ -25,6 +25,7 @@ from monai_sscm.losses import (
     WeightedDiceLoss,
     WeightedMSELoss,
 )
+from monai_sscm.transforms import IGNORED
 
 SIZES = [(6, 5), (4, 3, 5)]
 
@@ -97,15 +98,26 @@ def test_weight_zero_means_no_gradient(loss):
     assert float(loss(pred, target, torch.zeros_like(weight))) == 0
 
 
-@pytest.mark.parametrize(
-    "loss", [cls(ignore_index=2) for cls in (WeightedCELoss, WeightedDiceLoss, WeightedDiceCELoss)]
-)
-def test_ignored_pixels_have_no_gradient(loss):
-    pred, target, weight = make((6, 5))
+@pytest.mark.parametrize("spatial", SIZES)
+@pytest.mark.parametrize("loss", [WeightedCELoss(), WeightedDiceLoss(), WeightedDiceCELoss(), WeightedMSELoss()])
+@pytest.mark.parametrize("weighted", [True, False])
+def test_ignored_pixels_have_no_gradient(loss, spatial, weighted):
+    pred, target, weight = make(spatial)
+    target[:, :, 1:3] = IGNORED
     pred.requires_grad_()
-    loss(pred, target, weight).backward()
-    ignored = (target == 2).expand_as(pred)
-    assert pred.grad[ignored].abs().max() == 0 and pred.grad[~ignored].abs().min() > 0
+    value = loss(pred, target, weight if weighted else None)
+    value.backward()
+    ignored = (target == IGNORED).expand_as(pred)
+    assert value.isfinite() and pred.grad[ignored].abs().max() == 0 and pred.grad[~ignored].abs().min() > 0
+    other = torch.where(ignored, 5 * pred.detach(), pred.detach())
+    assert torch.equal(loss(other, target, weight if weighted else None), value)
+    assert float(loss(pred, torch.full_like(target, IGNORED), weight)) == 0
+
+
+@pytest.mark.parametrize("loss", [cls(ignore_index=2) for cls in (WeightedCELoss, WeightedDiceLoss)])
+def test_another_value_may_stand_for_ignored(loss):
+    pred, target, weight = make((6, 5))
+    assert torch.equal(loss(pred, target, weight), type(loss)()(pred, torch.where(target == 2, 255, target), weight))
 
 
 def test_mean_squared_error():

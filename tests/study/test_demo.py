@@ -21,7 +21,7 @@ from monai_sscm.cli.main import main
 @pytest.mark.slow
 def test_demo(tmp_path, capsys):
     main(["demo", "--max_epochs", "1", "--output_dir", str(tmp_path)])
-    out, err = capsys.readouterr()
+    out = capsys.readouterr().out
     table = (tmp_path / "table.md").read_text()
     assert table in out and [row.split("|")[1].strip() for row in table.splitlines()] == [
         "method",
@@ -29,7 +29,7 @@ def test_demo(tmp_path, capsys):
         "supervised",
         "SupMix + SUFD",
     ]
-    assert "smoke run" in out and "50/50" in err  # a live bar
+    assert "smoke run" in out and out.count("epoch 1/1, loss ") == 2
     lines = out.splitlines()
     assert lines[-2].endswith(str(tmp_path / "table.md")) and str(tmp_path / "overlay.png") in lines[-1]
     picture = np.asarray(Image.open(tmp_path / "overlay.png"))

@@ -42,16 +42,16 @@ def test_a_difference_is_paired_by_seed():
 
 
 def test_whole_patients_are_drawn_the_same_for_all_seeds_and_both_methods():
-    """Two patients and two seeds leave few outcomes, all of which can be written down."""
+    """Three patients and two seeds leave few outcomes, all of which can be written down."""
     rows = [r for r in ROWS if r["seed"] < 2 and r["num_labeled"] == 2 and r["method"] != "supervised"]
     found = difference(rows, "supmix_sufd", "classmix", 2)
     of_patient = {
         (r["method"], r["seed"], p): sum(np.array(m) for i, m in r["images"].items() if PATIENT_OF[i] == p)
         for r in rows
-        for p in "ab"
+        for p in "abc"
     }
     possible = set()
-    for patients, seeds in product(product("ab", repeat=2), product((0, 1), repeat=2)):
+    for patients, seeds in product(product("abc", repeat=3), product((0, 1), repeat=2)):
         of_seed = [
             iou(sum(of_patient["supmix_sufd", s, p] for p in patients))
             - iou(sum(of_patient["classmix", s, p] for p in patients))
@@ -59,6 +59,16 @@ def test_whole_patients_are_drawn_the_same_for_all_seeds_and_both_methods():
         ]
         possible.add(round(float(np.mean(of_seed)), 6))
     assert {round(float(x), 6) for x in found.replicates} == possible
+
+
+def test_few_seeds_or_patients_have_no_interval():
+    one_seed = [r for r in ROWS if r["seed"] == 0]
+    assert difference(ROWS, "supmix_sufd", "classmix", 2).too_few is None
+    assert difference(one_seed, "supmix_sufd", "classmix", 2).too_few == "none: 1 seed"
+    two = [{**r, "patients": {i: min(p, "b") for i, p in PATIENT_OF.items()}} for r in ROWS]
+    assert difference(two, "supmix_sufd", "classmix", 2).too_few == "none: 2 patients"
+    one = [{**r, "patients": dict.fromkeys(PATIENT_OF, "a")} for r in one_seed]
+    assert difference(one, "supmix_sufd", "classmix", 2).too_few == "none: 1 seed and 1 patient"
 
 
 def test_a_method_equals_itself_and_full_supervision_has_its_own_budget():

@@ -30,7 +30,7 @@ def test_bars_and_label_efficiency():
 def test_a_figure_for_each_curve_that_was_recorded():
     figures = curves(ROWS)
     titles = ["validation mIoU of the teacher", "accuracy of the discriminator"]
-    assert list(figures) == [f"{title}, 2 labelled images, mean of the seeds." for title in titles]
+    assert list(figures) == [f"{title}, 2 labeled images, mean of the seeds." for title in titles]
     (axes,) = list(figures.values())[1].axes
     lines = {line.get_label(): line for line in axes.lines}
     assert list(lines) == ["supervised", "ClassMix", "SupMix + SUFD"]

@@ -162,7 +162,7 @@ def test_wrong_arguments_are_refused_before_any_training(phantoms, tmp_path):
     more.write_text("mine: {values: {paste_prob: 0.5}}")
     missing = "configs/train.yaml' has no method 'mine': add it under `methods`"
     refused(missing, methods=["mine"], methods_file=more)
-    refused("6 labelled images are asked for, there are 5", num_labeled=[2, 6])
+    refused("6 labeled images are asked for, there are 5", num_labeled=[2, 6])
     refused("There is no bundle 'mine': choose one of .*, or the folder of a bundle", bundle="mine")
     refused("Without `dataset_dir`", dataset_dir=None, bundle="covid19_ct_segmentation")
     own = tmp_path / "own"
@@ -186,10 +186,28 @@ def test_lists_are_those_of_the_values(phantoms, tmp_path):
             path.rename(folder / f"p{k // 2}_{'LR'[k % 2]}{path.suffix}")
     (tmp_path / "eyes" / "split.json").unlink()
     eyes = Study(
-        "chase_vessel_segmentation", tmp_path / "eyes", tmp_path / "out", ["supmix"], part="val", group_pattern="(p.)_"
+        "chase_vessel_segmentation",
+        tmp_path / "eyes",
+        tmp_path / "out",
+        ["supmix"],
+        part="val",
+        group_pattern="(p.)_",
+        values={"val_fraction": 0.2},
     )
     assert [Path(item["image"]).name[3] for item in eyes._datalist({})["val"]] == ["L", "R"]
-    assert eyes.values == {"group_pattern": "(p.)_"}
+    assert eyes.values == {"group_pattern": "(p.)_", "val_fraction": 0.2}
+
+
+@pytest.mark.parametrize(("num_val", "values"), [(0, SMALL), (1, {**SMALL, "val_interval": 2})])
+def test_a_study_without_validation_works(tmp_path, num_val, values):
+    """Without validation images, and where the epochs are fewer than from one validation to the next."""
+    write_vessel_phantoms(tmp_path / "data", num_train=4, num_val=num_val, num_test=1, size=64)
+    found = study(
+        "chase_vessel_segmentation", tmp_path / "data", tmp_path / "out", ["supmix_sufd"], [2], [0], values=values
+    )
+    assert len(found) == 1 and "best" not in found[0] and found[0]["last"]["mean_iou"] > 0
+    assert "best on validation" not in (tmp_path / "out" / "summary.md").read_text()
+    assert (tmp_path / "out" / "report.html").is_file() and not (tmp_path / "out" / ".lock").exists()
 
 
 def test_patients_are_those_of_the_lists():

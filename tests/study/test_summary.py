@@ -43,3 +43,19 @@ def test_a_class_that_is_nowhere_and_a_reference_without_results(tmp_path):
     of_method = {line.split(" | ")[0]: line.split(" | ") for line in text.splitlines()}
     assert of_method["| supervised"][4].strip() == "" and of_method["| ClassMix"][4].strip() != ""
     assert text.strip().splitlines()[-1] == "| --- | --- | --- | --- | --- |"
+
+
+def test_what_the_data_cannot_bear_is_not_printed(tmp_path):
+    """An interval of one seed, and the best on validation where nothing was validated."""
+    rows = [result_row("supervised", 0), result_row("supmix_sufd", 0, better=20)]
+    for row in rows:
+        del row["best"]
+    text = write_summary(rows, tmp_path)
+    assert "best on validation" not in text and " to " not in text
+    line = text.strip().splitlines()[-1].split(" | ")
+    assert line[3] == "none: 1 seed" and float(line[2]) > 0
+    header, first, *_ = (tmp_path / "summary.csv").read_text().splitlines()
+    assert first.split(",")[header.split(",").index("best_mean_iou")] == ""
+    mixed = write_summary([*rows, result_row("classmix", 0)], tmp_path)
+    of_method = {line.split(" | ")[0]: line.split(" | ") for line in mixed.partition("\n\n")[0].splitlines()}
+    assert of_method["| supervised"][-2].strip() == "" and float(of_method["| ClassMix"][-2]) > 0

@@ -69,3 +69,13 @@ def test_entries_are_replaced_added_and_keep_their_place():
 )
 def test_values_are_set_where_they_stand(line, value, expected):
     assert set_values(line + "\n", {"a": value}) == expected + "\n"
+
+
+def test_a_reason_takes_the_place_of_the_comment():
+    text = "a: 1  # one\nb: [1]  # list\nc:\n- 1\nd: 4\n"
+    comments = {"a": "as you chose", "b": "long " * 30, "c": "a list"}
+    changed = set_values(text, {"a": "2", "b": "[2, 3]", "c": "[]", "d": "5"}, comments)
+    assert "a: 2                         # as you chose\n# long long" in changed
+    assert "long\nb: [2, 3]\nc: []                        # a list\nd: 5\n" in changed
+    assert max(map(len, changed.splitlines())) <= 120
+    assert yaml.safe_load(changed) == {"a": 2, "b": [2, 3], "c": [], "d": 5}

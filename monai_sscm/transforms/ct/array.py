@@ -81,8 +81,9 @@ class ToHounsfield(Transform):
         if lowest < 0 or not 20 < highest <= 255 or not integral:
             raise ValueError(
                 f"The image {file_of(image)!r} has values from {lowest:g} to {highest:g}, which are neither "
-                "Hounsfield units, where air is near -1000, nor an 8-bit export: apply the scan's rescale slope and "
-                "intercept."
+                "Hounsfield units, where air is near -1000, nor an 8-bit export: this bundle is for CT alone. Of a CT, "
+                "apply the scan's rescale slope and intercept; for another modality, plan a training of its own with "
+                "`monai-sscm plan`."
             )
         low, high = (float(v) for v in export_window or EXPORT_WINDOW)
         if not low < high:

@@ -19,14 +19,18 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Mapping
 
+import nibabel
 from monai.config import KeysCollection
 from monai.config.type_definitions import NdarrayOrTensor
 from monai.data import MetaTensor
-from monai.transforms import MapTransform
+from monai.transforms import MapTransform, Orientation
 
-from .array import KeepClassShares, MaskToIndex, file_of
+from .array import HideUnlabeled, KeepClassShares, MaskToIndex, file_of
 
 __all__ = [
+    "HideUnlabeledD",
+    "HideUnlabeledDict",
+    "HideUnlabeledd",
     "KeepClassSharesD",
     "KeepClassSharesDict",
     "KeepClassSharesd",
@@ -43,8 +47,9 @@ class MaskToIndexd(MapTransform):
     Args:
         keys: masks to convert.
         num_classes, ignore_index: see the array version.
-        image_key: image of which the masks must have the size and, if both say where they lie, the affine; None does
-            not look.
+        image_key: image of which the masks must have the size and, if both say where they lie, the affine, up to turns
+            by which axes are stored in another order or direction: such masks are turned. A picture and a volume of
+            one slice are refused where one may be transposed to the other. None does not look.
         allow_missing_keys: whether to pass over keys that are not there, as for unlabelled images.
 
     Raises:
@@ -76,12 +81,19 @@ class MaskToIndexd(MapTransform):
         for key in self.key_iterator(d):
             mask = d[key]
             image = None if self.image_key is None else d[self.image_key]
+            mask = _in_axes_of(mask, image)
+            if image is not None:
+                while mask.ndim > image.ndim and mask.shape[-1] == 1:  # of a single slice that is saved as a volume
+                    mask = mask[..., 0]
+                _check_formats(mask, image)
             if image is not None and image.shape[1:] != mask.shape[1:]:
                 raise ValueError(
                     f"The mask {file_of(mask)!r} has the size {tuple(mask.shape[1:])}, its image "
                     f"{file_of(image)!r} has {tuple(image.shape[1:])}: they must be the same."
                 )
-            if isinstance(image, MetaTensor) and isinstance(mask, MetaTensor):
+            # in two dimensions a picture does not say where it lies
+            placed = image is not None and (image.ndim > 3 or _is_picture(image) == _is_picture(mask))
+            if placed and isinstance(image, MetaTensor) and isinstance(mask, MetaTensor):
                 distance = float((image.affine - mask.affine).abs().max())
                 # headers are rounded, and by some tools to single precision
                 if distance > 0.01:
@@ -91,6 +103,83 @@ class MaskToIndexd(MapTransform):
                         "its header."
                     )
             d[key] = self.to_index(mask)
+        return d
+
+
+def _check_formats(mask: NdarrayOrTensor, image: NdarrayOrTensor) -> None:
+    """Refuse a picture and a volume of one slice as image and mask, where one may be transposed to the other."""
+    if _is_picture(image) == _is_picture(mask):
+        return
+    size, other = tuple(image.shape[1:]), tuple(mask.shape[1:])
+    transposed = (size[1], size[0], *size[2:])
+    if other == transposed:
+        what = f"may be transposed to its image {file_of(image)!r}, as {size} fits both ways"
+        if other != size:
+            what = f"is transposed to its image {file_of(image)!r}, with {other} to {size}"
+        raise ValueError(
+            f"The mask {file_of(mask)!r} {what}: pictures are stored by rows, NIfTI and the like by columns or rows: "
+            "save both in one format."
+        )
+
+
+def _is_picture(x: NdarrayOrTensor) -> bool:
+    """Whether it was read from a picture: the readers of monai_sscm.io say of these alone of which format they are."""
+    return isinstance(x, MetaTensor) and "format" in x.meta
+
+
+def _in_axes_of(mask: NdarrayOrTensor, image: NdarrayOrTensor | None) -> NdarrayOrTensor:
+    """A volume's mask that is stored in other axes than the volume, as by another program, in those of the volume."""
+    if not isinstance(image, MetaTensor) or not isinstance(mask, MetaTensor) or not mask.ndim == image.ndim == 4:
+        return mask
+    codes, stored = (nibabel.aff2axcodes(x.affine.cpu().numpy()) for x in (image, mask))
+    if codes == stored:
+        return mask
+    turned: MetaTensor = Orientation("".join(codes), labels=(("L", "R"), ("P", "A"), ("I", "S")))(mask)  # type: ignore[assignment]
+    return turned
+
+
+class HideUnlabeledd(MapTransform):
+    """
+    Dictionary-based version of :py:class:`monai_sscm.transforms.HideUnlabeled`, to come right behind
+    :py:class:`monai_sscm.transforms.MaskToIndexd`, before anything turns or crops the mask.
+
+    What is hidden stands in the item of the data list, as ``labeled_slices`` and ``unlabeled_classes``, and is taken
+    out of it here: items with and without them then fit into one batch. Other items stay as they are.
+
+    Args:
+        keys: masks.
+        num_classes: number of classes with the background.
+        slices_key, classes_key: where the item says which slices are labelled, and which classes are not.
+        allow_missing_keys: whether to pass over masks that are not there, as of unlabelled images.
+
+    Example:
+        >>> import torch
+        >>> from monai_sscm.transforms import HideUnlabeledd
+        >>> item = {"label": torch.tensor([[[0, 1]]]), "unlabeled_classes": [2]}
+        >>> HideUnlabeledd("label", num_classes=3)(item)
+        {'label': tensor([[[255,   1]]])}
+    """
+
+    backend = HideUnlabeled.backend
+
+    def __init__(
+        self,
+        keys: KeysCollection,
+        num_classes: int,
+        slices_key: str = "labeled_slices",
+        classes_key: str = "unlabeled_classes",
+        allow_missing_keys: bool = False,
+    ) -> None:
+        super().__init__(keys, allow_missing_keys)
+        self.slices_key = slices_key
+        self.classes_key = classes_key
+        self.hide = HideUnlabeled(num_classes)
+
+    def __call__(self, data: Mapping[Hashable, NdarrayOrTensor]) -> dict[Hashable, NdarrayOrTensor]:
+        d = dict(data)
+        slices, classes = d.pop(self.slices_key, None), d.pop(self.classes_key, None)
+        for key in self.key_iterator(d):
+            d[key] = self.hide(d[key], slices, classes)  # type: ignore[arg-type]
         return d
 
 
@@ -140,5 +229,6 @@ class KeepClassSharesd(MapTransform):
         return d
 
 
+HideUnlabeledD = HideUnlabeledDict = HideUnlabeledd
 KeepClassSharesD = KeepClassSharesDict = KeepClassSharesd
 MaskToIndexD = MaskToIndexDict = MaskToIndexd

@@ -35,6 +35,8 @@ class CutMixSeg(PasteMix):
     image's, add up to the logarithm of ``area``, and are uniform on all the ways to do so; with ``max_aspect`` they are
     drawn together towards a cube until no box is longer than that, in 2D uniformly on what it leaves.
 
+    A box is pasted whole: ignored pixels of a donor's label are ignored in the mixed label too, and so in no loss.
+
     French et al., "Semi-supervised semantic segmentation needs strong, varied perturbations", BMVC 2020. Bai et al.,
     "Bidirectional copy-paste for semi-supervised medical image segmentation", CVPR 2023.
 

@@ -17,6 +17,7 @@ See :py:mod:`monai_sscm.transforms.spatial.dictionary` for the dictionary versio
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -31,16 +32,16 @@ __all__ = ["RandSymmetry"]
 
 class RandSymmetry(RandomizableTransform, InvertibleTransform):
     """
-    One of the symmetries of a rectangle, or of a square, drawn uniformly: each of two axes is flipped or not, and,
-    where both are of one length, the plane is given a quarter turn or not.
+    Mirrors and turns images at random, uniformly: each of some axes is flipped or not, and, where the first two axes
+    are of one length, their plane is given quarter turns. In 2D or 3D.
 
     The same distribution as MONAI's ``RandFlip`` along each axis and ``RandRotate90``, in a tenth of the time where no
     metadata is kept; where it is, MONAI's ``Flip`` and ``Rotate90`` do the work, the affine matrix follows, and
     ``inverse`` undoes what was done.
 
     Args:
-        spatial_axes: the two axes, without the channel's.
-        turn: whether there are quarter turns, of planes that are square.
+        mirror_axes: the axes that are flipped, from 0, without the channel's; none where left and right are classes.
+        turn: whether there are quarter turns in the first two axes, of planes that are square.
 
     Example:
         >>> import torch
@@ -53,19 +54,22 @@ class RandSymmetry(RandomizableTransform, InvertibleTransform):
 
     backend = [TransformBackends.TORCH]
 
-    def __init__(self, spatial_axes: tuple[int, int] = (0, 1), turn: bool = True) -> None:
+    def __init__(self, mirror_axes: Sequence[int] = (0, 1), turn: bool = True) -> None:
         super().__init__(prob=1.0)
-        if len(set(spatial_axes)) != 2 or min(spatial_axes) < 0:
-            raise ValueError(f"`spatial_axes` must be two different axes, from 0, got {spatial_axes!r}.")
-        self.spatial_axes = (spatial_axes[0], spatial_axes[1])
+        if len(set(mirror_axes)) != len(mirror_axes) or min(mirror_axes, default=0) < 0:
+            raise ValueError(f"`mirror_axes` must be different axes, from 0, got {mirror_axes!r}.")
+        self.mirror_axes = tuple(mirror_axes)
         self.turn = turn
-        self._draw = (False, False, False)
+        self._flips = [False] * len(self.mirror_axes)
+        self._turns = 0
 
     def randomize(self, data: Any = None) -> None:
-        """Draw whether to flip each of the axes, and whether to turn."""
-        # always three numbers, so that they do not depend on the images
-        first, second, turn = (self.R.random_sample(3) < 0.5).tolist()
-        self._draw = (first, second, turn)
+        """Draw whether to flip each of the axes, and how often to turn."""
+        # always as many numbers, so that they do not depend on the images
+        *flips, turn = self.R.random_sample(len(self.mirror_axes) + 1).tolist()
+        self._flips = [x < 0.5 for x in flips]
+        # two flips are a half turn
+        self._turns = int(turn < 0.5) if {0, 1} <= set(self.mirror_axes) else int(4 * turn)
 
     def __call__(self, img: NdarrayOrTensor, randomize: bool = True) -> torch.Tensor:
         """
@@ -75,18 +79,16 @@ class RandSymmetry(RandomizableTransform, InvertibleTransform):
         """
         if randomize:
             self.randomize()
-        *flips, turn = self._draw
         image: torch.Tensor = convert_to_tensor(img, track_meta=get_track_meta())
-        axes = [axis for axis, flip in zip(self.spatial_axes, flips, strict=True) if flip]
-        first, second = (axis + 1 for axis in self.spatial_axes)
-        turn = turn and self.turn and image.shape[first] == image.shape[second]
+        axes = [axis for axis, flip in zip(self.mirror_axes, self._flips, strict=True) if flip]
+        turns = self._turns if self.turn and image.shape[1] == image.shape[2] else 0
         if isinstance(image, MetaTensor):
             # a copy where nothing is moved, or the record would be the given image's, too
-            image = self._move(image, axes, 1 if turn else 0) if axes or turn else image.clone()
-            self.push_transform(image, extra_info={"flipped": axes, "turn": turn})
+            image = self._move(image, axes, turns) if axes or turns else image.clone()
+            self.push_transform(image, extra_info={"flipped": axes, "turns": turns})
             return image
         image = image.flip([axis + 1 for axis in axes]) if axes else image
-        return image.rot90(1, (first, second)) if turn else image
+        return image.rot90(turns, (1, 2)) if turns else image
 
     def inverse(self, data: MetaTensor) -> MetaTensor:
         """
@@ -96,13 +98,13 @@ class RandSymmetry(RandomizableTransform, InvertibleTransform):
             data: image that this transform gave.
         """
         record = self.pop_transform(data)[TraceKeys.EXTRA_INFO]
-        turned_back = self._move(data, [], 3 if record["turn"] else 0)
+        turned_back = self._move(data, [], -record["turns"] % 4)
         return self._move(turned_back, record["flipped"], 0)
 
     def _move(self, image: MetaTensor, axes: list[int], turns: int) -> MetaTensor:
         """Flip, then turn, without a record of either."""
         flips: list[Flip | Rotate90] = [Flip(axes)] if axes else []
-        for transform in flips + ([Rotate90(turns, self.spatial_axes)] if turns else []):
+        for transform in flips + ([Rotate90(turns, (0, 1))] if turns else []):
             transform.tracing = False
             image = transform(image)  # type: ignore[assignment]
         return image

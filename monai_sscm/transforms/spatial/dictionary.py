@@ -17,7 +17,7 @@ Class names end with 'd' to denote dictionary-based transforms.
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Mapping, Sequence
 
 import numpy as np
 from monai.config import KeysCollection
@@ -37,8 +37,7 @@ class RandSymmetryd(RandomizableTransform, MapTransform, InvertibleTransform):
 
     Args:
         keys: what is flipped and turned: image, label.
-        spatial_axes: the two axes, without the channel's.
-        turn: whether there are quarter turns, of planes that are square.
+        mirror_axes, turn: see the array version.
         allow_missing_keys: whether to pass over keys that are not there.
 
     Example:
@@ -55,13 +54,13 @@ class RandSymmetryd(RandomizableTransform, MapTransform, InvertibleTransform):
     def __init__(
         self,
         keys: KeysCollection,
-        spatial_axes: tuple[int, int] = (0, 1),
+        mirror_axes: Sequence[int] = (0, 1),
         turn: bool = True,
         allow_missing_keys: bool = False,
     ) -> None:
         MapTransform.__init__(self, keys, allow_missing_keys)
         RandomizableTransform.__init__(self, prob=1.0)
-        self.symmetry = RandSymmetry(spatial_axes, turn)
+        self.symmetry = RandSymmetry(mirror_axes, turn)
 
     def set_random_state(self, seed: int | None = None, state: np.random.RandomState | None = None) -> RandSymmetryd:
         super().set_random_state(seed, state)

@@ -41,18 +41,31 @@ def test_it_is_monai_s_flips_and_turns(shape, turn, number):
     assert min(counts.values()) > 60 and max(counts.values()) < 140
 
 
-@pytest.mark.parametrize("axes", [(0, 1), (1, 2), (0, 2)])
-def test_volumes_are_flipped_in_the_plane(axes):
-    image = torch.rand(2, 4, 4, 4)
-    ours = RandSymmetry(axes).set_random_state(0)
-    third = ({0, 1, 2} - set(axes)).pop() + 1
-    for _ in range(20):
-        out = ours(image)
-        assert out.shape == image.shape
-        # what is alike along the plane stays as it is
-        sums = [a + 1 for a in axes]
-        torch.testing.assert_close(out.sum(sums), image.sum(sums))
-        assert out.shape[third] == 4
+@pytest.mark.parametrize(
+    ("axes", "turn", "shape", "number"),
+    [
+        ((), False, (3, 3, 3), 1),
+        ((2,), False, (3, 3, 3), 2),
+        ((0, 1, 2), False, (3, 4, 5), 8),
+        ((0, 1, 2), True, (3, 3, 5), 16),
+        ((0, 1, 2), True, (3, 4, 4), 8),  # turns are in the first two axes
+        ((), True, (3, 3, 3), 4),
+        ((0,), True, (3, 3), 8),
+        ((), True, (3, 3), 4),
+    ],
+)
+def test_axes_that_may_be_mirrored_and_turns(axes, turn, shape, number):
+    """All flips and turns are there, evenly, in 2D and 3D; without a mirror, images are never mirrored."""
+    image = torch.arange(float(np.prod(shape))).view(1, *shape)
+    ours = RandSymmetry(axes, turn).set_random_state(0)
+    counts = Counter(key(ours(image)) for _ in range(100 * number))
+    assert len(counts) == number and min(counts.values()) > 60
+    expected = {key(image)}
+    for axis in axes:
+        expected |= {key(torch.as_tensor(x).view(1, *shape).flip(axis + 1)) for x in expected}
+    if turn and shape[0] == shape[1]:
+        expected = {key(torch.as_tensor(x).view(1, *shape).rot90(k, (1, 2))) for x in expected for k in range(4)}
+    assert set(counts) == expected
 
 
 def test_metadata_follows_and_values_are_those_without():
@@ -81,7 +94,7 @@ def test_keys_are_flipped_alike_and_seeds_repeat():
         RandSymmetryd(["image", "mask"])(data)
     assert "mask" not in RandSymmetryd(["image", "mask"], allow_missing_keys=True)(data)
     assert RandSymmetryD is RandSymmetryDict is RandSymmetryd
-    with pytest.raises(ValueError, match="two different axes"):
+    with pytest.raises(ValueError, match="`mirror_axes` must be different axes"):
         RandSymmetry((0, 0))
 
 
@@ -89,7 +102,7 @@ def test_keys_are_flipped_alike_and_seeds_repeat():
 def test_inverse(shape):
     """Also between other transforms, whose records are theirs."""
     values = {"image": torch.rand(1, *shape), "label": torch.rand(1, *shape)}
-    symmetry = RandSymmetryd(["image", "label"])
+    symmetry = RandSymmetryd(["image", "label"], (0, 1, 2)[: len(shape)])
     transform = Compose([RandFlipd(["image", "label"], 0.5, 1), symmetry, RandFlipd(["image", "label"], 0.5, 0)])
     transform.set_random_state(0)
     moved = 0

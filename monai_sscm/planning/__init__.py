@@ -1,0 +1,34 @@
+# Copyright (c) monai_sscm contributors
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#     http://www.apache.org/licenses/LICENSE-2.0
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+
+"""Planning: fingerprint (what was seen of the data), plan (what is done, and why), bundle (what is run)."""
+
+from __future__ import annotations
+
+from .bundle import plan_bundle
+from .fingerprint import ClassSeen, Fingerprint, fingerprint
+from .hardware import Hardware, find_hardware
+from .plan import Plan, Planned, make_plan
+from .write import write_plan
+
+__all__ = [
+    "ClassSeen",
+    "Fingerprint",
+    "Hardware",
+    "Plan",
+    "Planned",
+    "find_hardware",
+    "fingerprint",
+    "make_plan",
+    "plan_bundle",
+    "write_plan",
+]
