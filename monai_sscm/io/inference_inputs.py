@@ -232,7 +232,7 @@ def _has_one_channel(path: str) -> bool:
         if path.lower().endswith((".nii", ".nii.gz")):
             return all(n == 1 for n in cast(Any, nibabel.load(path)).shape[3:])
     except Exception:  # any reader's
-        pass
+        return True
     return True
 
 
