@@ -14,6 +14,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping
 from typing import Any
 
@@ -41,4 +42,4 @@ def run(dataset_dir: str, to: str, options: Mapping[str, str]) -> None:
 
     print(plan_bundle(dataset_dir, to, options).summary())
     print(f"\nWritten: {to}, with all reasons in {to}/docs/plan.md. Train it:")
-    print(f"monai-sscm train {dataset_dir} --output_dir {to}")
+    print(f"monai-sscm train {shlex.quote(dataset_dir)} --output_dir {shlex.quote(to)}")

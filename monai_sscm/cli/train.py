@@ -61,20 +61,19 @@ def run(dataset_dir: str, output_dir: str | None, options: Mapping[str, str]) ->
 
     data = Path(dataset_dir).resolve()
     folder = Path(output_dir) if output_dir else Path("runs") / data.name.removesuffix(".json")
-    config = folder / "configs" / "train.yaml"
-    _check_options(options, config)
+    files = [folder / "configs" / "train.yaml"]
+    config = _read(files[0])
+    _check_options(options, config, files[0])
     values: dict[str, Any] = {**options, "dataset_dir": str(data), "output_dir": str(folder)}
-    if config.is_file():
-        if options.get("resume", "true").strip().lower() != "false" and _goes_on(folder, data, options):
-            values["resume"] = "true"
-    else:
+    if config is None:
         _plan(data, folder, options)
-    files = [config]
+    elif options.get("resume", "true").strip().lower() != "false" and _goes_on(folder, config, data, options):
+        values["resume"] = "true"
     if int(os.environ.get("WORLD_SIZE", 1)) > 1:
-        files.append(config.with_name("multi_gpu_train.yaml"))
+        files.append(files[0].with_name("multi_gpu_train.yaml"))
     # of a data set that was moved, the checkpoint handler sees whether it is the same
-    moved = config.is_file() and _trained_on(config) != data
-    if _is_finished(folder, options) and values.get("resume") == "true" and not moved:
+    goes_on = config is not None and values.get("resume") == "true" and _trained_on(config) == data
+    if config is not None and goes_on and _is_finished(folder, config, options):
         if _speaks():
             print(f"The training in {str(folder)!r} is finished. Its result: {folder / 'models' / 'model.pt'}.")
             print(f"Next: monai-sscm predict IMAGES --model {shlex.quote(str(folder))} --output_dir masks")
@@ -87,7 +86,14 @@ def run(dataset_dir: str, output_dir: str | None, options: Mapping[str, str]) ->
         raise
 
 
-def _check_options(options: Mapping[str, str], config: Path) -> None:
+def _read(path: Path) -> dict[str, Any] | None:
+    """A configuration; None where there is none yet."""
+    import yaml
+
+    return yaml.safe_load(path.read_text("utf-8")) if path.is_file() else None
+
+
+def _check_options(options: Mapping[str, str], config: Mapping[str, Any] | None, path: Path) -> None:
     """Refuse what the configuration has no value for, or cannot be, before anything is written."""
     import yaml
 
@@ -95,10 +101,9 @@ def _check_options(options: Mapping[str, str], config: Path) -> None:
     from monai_sscm.options import OPTIONS
     from monai_sscm.templates import KINDS, render_configs
 
-    if config.is_file():
-        known, where = yaml.safe_load(config.read_text("utf-8")), str(config)
-    else:
-        known, where = {}, "the configuration of a training"
+    known, where = dict(config or {}), str(path)
+    if config is None:
+        where = "the configuration of a training"
         for kind in KINDS:
             of_kind = yaml.safe_load(render_configs(kind)["train.yaml"])
             known = {**known, **of_kind, "options": {**known.get("options", {}), **of_kind["options"]}}
@@ -127,17 +132,14 @@ def _plan(data: Path, folder: Path, options: Mapping[str, str]) -> None:
     print(plan_bundle(str(data), folder, values).summary(), flush=True)
 
 
-def _goes_on(folder: Path, data: Path, options: Mapping[str, str]) -> bool:
+def _goes_on(folder: Path, config: Mapping[str, Any], data: Path, options: Mapping[str, str]) -> bool:
     """Whether there is a training to go on with; refuses one of other data or values."""
-    import yaml
-
     from monai_sscm.command_line import read_value
     from monai_sscm.options import OPTIONS
 
     started = any((folder / "states" / name).is_file() for name in ("last.pt", "previous.pt"))
-    config = yaml.safe_load((folder / "configs" / "train.yaml").read_text("utf-8"))
     planned = (folder / "docs" / "plan.md").is_file()
-    trained_on = _trained_on(folder / "configs" / "train.yaml")
+    trained_on = _trained_on(config)
     if (started or planned) and trained_on != data and (trained_on.exists() or not started):
         raise ValueError(
             f"{str(folder)!r} is a training on {str(trained_on)!r}, not on {str(data)!r}: choose another "
@@ -165,23 +167,18 @@ def _goes_on(folder: Path, data: Path, options: Mapping[str, str]) -> bool:
     return True
 
 
-def _trained_on(config: Path) -> Path:
-    import yaml
-
-    return Path(str(yaml.safe_load(config.read_text("utf-8"))["dataset_dir"])).resolve()
+def _trained_on(config: Mapping[str, Any]) -> Path:
+    return Path(str(config["dataset_dir"])).resolve()
 
 
-def _is_finished(folder: Path, options: Mapping[str, str]) -> bool:
+def _is_finished(folder: Path, config: Mapping[str, Any], options: Mapping[str, str]) -> bool:
     """Whether the training has done all its steps, and is to do no more."""
-    import yaml
-
     from monai_sscm.networks import load_checkpoint
 
     if not (folder / "models" / "model.pt").is_file() or not (folder / "states" / "last.pt").is_file():
         return False
     try:
         counters = load_checkpoint(folder / "states" / "last.pt")["trainer"]
-        config = yaml.safe_load((folder / "configs" / "train.yaml").read_text("utf-8"))
         epochs = int(options.get("max_epochs", config["max_epochs"]))
         return bool(counters["iteration"] == epochs * counters["epoch_length"])
     except (ValueError, KeyError, TypeError):

@@ -23,11 +23,11 @@ from typing import Any
 import ignite.distributed as idist
 
 from .layouts import Layout
+from .layouts.layout import EXTRAS
 
 __all__ = ["describe_changes", "listed_images"]
 
 _WORDS = {part: part for part in ("labeled", "unlabeled", "val", "test")} | {"val": "validation"}
-_DETAILS = ("unlabeled_classes", "labeled_slices")
 _logger = logging.getLogger(__name__)
 
 
@@ -71,7 +71,7 @@ def _name_and_details(item: Mapping[str, Any], root: Path) -> tuple[str, str]:
         details.append(f"mask {_relative(item['label'], root)} of {_size(item['label'])} bytes")
     if "group" in item:
         details.append(f"patient {item['group']}")
-    details += [f"{key} {list(item[key])}" for key in _DETAILS if key in item]
+    details += [f"{key} {list(item[key])}" for key in EXTRAS if key in item]
     return name, ", ".join(details)
 
 

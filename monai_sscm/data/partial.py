@@ -17,9 +17,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from .layouts.layout import EXTRAS
+
 __all__ = ["unlabeled_items"]
 
-_OF_MASKS = ("label", "labeled_slices", "unlabeled_classes")
+_OF_MASKS = ("label", *EXTRAS)
 
 
 def unlabeled_items(datalist: Mapping[str, Sequence[Mapping[str, Any]]], labeled_too: bool = False) -> list[dict]:
@@ -42,7 +44,7 @@ def unlabeled_items(datalist: Mapping[str, Sequence[Mapping[str, Any]]], labeled
     """
     items = {_name(item): dict(item) for item in datalist["unlabeled"]}
     for item in datalist["labeled"]:
-        if labeled_too or not item.keys().isdisjoint(_OF_MASKS[1:]):
+        if labeled_too or not item.keys().isdisjoint(EXTRAS):
             items.setdefault(_name(item), {key: value for key, value in item.items() if key not in _OF_MASKS})
     return list(items.values())
 

@@ -15,15 +15,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import tempfile
 from pathlib import Path
 from typing import Any
 
 from monai_sscm.data import semi_supervised_datalist
 from monai_sscm.data.layouts.files import list_images
 
-from .download import download, files_by_name
+from .download import download, files_by_name, whole_folder
 
 __all__ = ["CHASE_DB1_SPLIT", "CHASE_DB1_URL", "chase_db1_datalist", "prepare_chase_db1"]
 
@@ -101,16 +99,11 @@ def prepare_chase_db1(
         OSError: when the source cannot be downloaded or read, or the folder cannot be written to.
         ValueError: when files are missing in the source or are not the published ones.
     """
-    output_dir = Path(output_dir)
-    if output_dir.exists() and (not output_dir.is_dir() or any(output_dir.iterdir())):
-        raise ValueError(f"{str(output_dir)!r} is a file or a folder that is not empty: set another `output_dir`.")
     lines = [line.split() for line in _SHA256.read_text().splitlines()]
     digests = {name: digest for digest, name in lines}
-    output_dir.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=output_dir.parent, prefix=".chase_db1_") as temporary:
-        laid_out = Path(temporary) / "laid_out"
+    with whole_folder(output_dir) as (laid_out, temporary):
         if source is None:
-            source = Path(temporary) / "CHASEDB1.zip"
+            source = temporary / "CHASEDB1.zip"
             download(url, source)
         with files_by_name(Path(source), set(digests)) as found:
             missing = sorted(set(digests) - set(found))
@@ -132,7 +125,4 @@ def prepare_chase_db1(
                 folder = laid_out / next(folder for end, folder in _FOLDERS.items() if name.endswith(end))
                 folder.mkdir(parents=True, exist_ok=True)
                 (folder / name).write_bytes(content)
-        if output_dir.is_dir():
-            output_dir.rmdir()
-        os.replace(laid_out, output_dir)
     return str(output_dir)

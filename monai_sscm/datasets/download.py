@@ -13,7 +13,9 @@
 
 from __future__ import annotations
 
+import os
 import sys
+import tempfile
 import urllib.error
 import urllib.request
 import zipfile
@@ -23,7 +25,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-__all__ = ["download", "files_by_name"]
+__all__ = ["download", "files_by_name", "whole_folder"]
 
 _TIMEOUT = 60.0  # seconds without a byte
 _MAX_BYTES = 2**28  # of a download and of a file in it
@@ -58,6 +60,44 @@ def download(url: str, path: Path) -> None:
         ) from e
     if total and path.stat().st_size != total:
         raise OSError(f"{url} was cut off after {path.stat().st_size} of {total} bytes: try again.")
+
+
+@contextmanager
+def whole_folder(output_dir: str | Path) -> Iterator[tuple[Path, Path]]:
+    """
+    Make a folder that appears only when all is in it.
+
+    Args:
+        output_dir: the folder; must not exist, or be empty.
+
+    Returns:
+        context manager of a folder to fill, which becomes ``output_dir`` at its end, and of one for what is not kept.
+
+    Raises:
+        ValueError: when there is something already.
+
+    Example:
+        >>> import os, tempfile
+        >>> from monai_sscm.datasets.download import whole_folder
+        >>> path = os.path.join(tempfile.mkdtemp(), "data")
+        >>> with whole_folder(path) as (folder, _):
+        ...     _ = (folder / "a.txt").write_text("all or nothing")
+        ...     os.path.exists(path)
+        False
+        >>> os.listdir(path)
+        ['a.txt']
+    """
+    output_dir = Path(output_dir)
+    if output_dir.exists() and (not output_dir.is_dir() or any(output_dir.iterdir())):
+        raise ValueError(f"{str(output_dir)!r} is a file or a folder that is not empty: set another `output_dir`.")
+    output_dir.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=output_dir.parent, prefix=f".{output_dir.name}_") as temporary:
+        folder = Path(temporary) / "whole"
+        folder.mkdir()
+        yield folder, Path(temporary)
+        if output_dir.is_dir():
+            output_dir.rmdir()
+        os.replace(folder, output_dir)
 
 
 @contextmanager

@@ -15,16 +15,14 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import re
 import tarfile
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import nibabel
 
-from .download import download
+from .download import download, whole_folder
 
 __all__ = ["HIPPOCAMPUS_URL", "hippocampus_part", "prepare_hippocampus"]
 
@@ -86,23 +84,15 @@ def prepare_hippocampus(
         ValueError: when the tar file is not the published one, a volume is damaged, or a mask is missing or of
             another size.
     """
-    output_dir = Path(output_dir)
-    if output_dir.exists() and (not output_dir.is_dir() or any(output_dir.iterdir())):
-        raise ValueError(f"{str(output_dir)!r} is a file or a folder that is not empty: set another `output_dir`.")
-    output_dir.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=output_dir.parent, prefix=".hippocampus_") as temporary:
-        laid_out = Path(temporary) / "laid_out"
+    with whole_folder(output_dir) as (laid_out, temporary):
         if source is None:
-            source = Path(temporary) / "Task04_Hippocampus.tar"
+            source = temporary / "Task04_Hippocampus.tar"
             download(url, source)
         source = Path(source)
         for folder, name, content in _files_of_folder(source) if source.is_dir() else _files_of_tar(source):
             (laid_out / folder).mkdir(parents=True, exist_ok=True)
             (laid_out / folder / name).write_bytes(content)
         _describe(laid_out, source)
-        if output_dir.is_dir():
-            output_dir.rmdir()
-        os.replace(laid_out, output_dir)
     return str(output_dir)
 
 

@@ -21,10 +21,9 @@ from monai.inferers import Inferer
 from torch.nn.functional import interpolate
 
 from monai_sscm.transforms import resize_image, seen_size
+from monai_sscm.transforms.image.array import SMOOTH
 
 __all__ = ["ZoomInferer"]
-
-_SMOOTH = {1: "linear", 2: "bilinear", 3: "trilinear"}
 
 
 class ZoomInferer(Inferer):
@@ -77,4 +76,4 @@ class ZoomInferer(Inferer):
         if seen == native:
             return self.inferer(inputs, network, *args, **kwargs)
         logits = self.inferer(resize_image(inputs, seen), network, *args, **kwargs)
-        return interpolate(logits.float(), native, mode=_SMOOTH[len(native)])
+        return interpolate(logits.float(), native, mode=SMOOTH[len(native)])

@@ -21,6 +21,7 @@ from pathlib import Path
 
 __all__ = [
     "CHANNEL_NAME",
+    "FIELD_FOLDERS",
     "IMAGE_SUFFIXES",
     "LABEL_FOLDERS",
     "NAME_SEPARATOR",
@@ -52,6 +53,8 @@ IMAGE_SUFFIXES = (".nii.gz", ".nii", ".mha", ".mhd", ".seg.nrrd", ".nrrd", *PICT
 CHANNEL_NAME = re.compile(r"(.+)_(\d{4})")
 #: names of the folder of masks beside ``images/``; DRIVE calls it 1st_manual, HRF manual1
 LABEL_FOLDERS = ("labels", "masks", "1st_manual", "manual1")
+#: of fields of view, as DRIVE has them
+FIELD_FOLDERS = ("mask", "FOV")
 #: pattern of what stands between the words of a name
 NAME_SEPARATOR = r"[ _.\-]"
 _MASK_WORDS = (

@@ -29,6 +29,7 @@ from monai_sscm.errors import one_line, root_cause
 from .dicom import dicom_series
 from .files import (
     CHANNEL_NAME,
+    FIELD_FOLDERS,
     LABEL_FOLDERS,
     PICTURE_FORMATS,
     PICTURE_SUFFIXES,
@@ -46,7 +47,7 @@ _SUFFIXES = (".nii.gz", ".nii", *PICTURE_SUFFIXES)
 _VOLUMES_TOO = (*_SUFFIXES, ".mha", ".mhd", ".nrrd")
 _FORMATS = ", ".join(PICTURE_FORMATS)
 # beside images, folders of these names and those that begin with "labels" hold masks, or fields of view
-_MASK_FOLDERS = (*LABEL_FOLDERS, "mask", "FOV")
+_MASK_FOLDERS = (*LABEL_FOLDERS, *FIELD_FOLDERS)
 _RESULTS = ("_seg.nii.gz", "_seg.mha", ".seg.nrrd")
 _logger = logging.getLogger(__name__)
 
@@ -231,9 +232,9 @@ def _has_one_channel(path: str) -> bool:
                 return picture.mode in ("1", "L", "LA", "La", "I", "F") or picture.mode.startswith("I;16")
         if path.lower().endswith((".nii", ".nii.gz")):
             return all(n == 1 for n in cast(Any, nibabel.load(path)).shape[3:])
+        return True
     except Exception:  # any reader's
         return True
-    return True
 
 
 def _shown(image: str | Sequence[str]) -> str:

@@ -25,6 +25,7 @@ import numpy as np
 
 from monai_sscm.data import datalist_of_layout
 from monai_sscm.data.layouts import read_layout
+from monai_sscm.data.layouts.layout import EXTRAS
 from monai_sscm.data.patients import find_patients
 
 from .class_names import check_partial_mask, name_classes
@@ -223,7 +224,7 @@ def fingerprint(
     masks = masks[: len(labeled)]
     by_class = [mask.by_class(len(names), ignore_index) for mask in masks]
     partial = [
-        not item.keys().isdisjoint(("labeled_slices", "unlabeled_classes")) or ignore_index in mask.objects
+        not item.keys().isdisjoint(EXTRAS) or ignore_index in mask.objects
         for item, mask in zip(labeled, masks, strict=True)
     ]
     channels = max(image.channels for image in images)

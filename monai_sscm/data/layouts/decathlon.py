@@ -20,9 +20,8 @@ from typing import Any
 
 from .files import file_names, list_images, name_others
 from .folders import pair_masks, unlabeled_images
-from .json_list import EXTRAS
-from .layout import Case, Layout
-from .names import channel_names, class_names, ignored_value
+from .layout import EXTRAS, Case, Layout
+from .names import described
 
 __all__ = ["read_decathlon", "test_part"]
 
@@ -59,16 +58,7 @@ def read_decathlon(root: Path, description: Mapping[str, Any] | None, folders: b
     tests = list_images(root / "imagesTs", folders, passed_over) if (root / "imagesTs").is_dir() else {}
     masks = list_images(root / "labelsTs", folders, passed_over) if (root / "labelsTs").is_dir() else {}
     cases += test_part(tests, masks, use_test, passed_over)
-    return Layout(
-        "decathlon",
-        str(root),
-        cases,
-        class_names(description),
-        channel_names(description),
-        guessed,
-        passed_over,
-        ignored_value(description),
-    )
+    return Layout("decathlon", str(root), cases, guessed=guessed, passed_over=passed_over, **described(description))
 
 
 def _listed(root: Path, listed: Any, passed_over: dict[str, str]) -> dict[str, str | None]:

@@ -16,7 +16,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from monai_sscm.io.files import LABEL_FOLDERS
+from monai_sscm.io.files import FIELD_FOLDERS, LABEL_FOLDERS
 
 from .files import list_images, masks_by_image, name_others, only_mask, pair_by_guess
 from .layout import Case, Layout
@@ -28,9 +28,9 @@ def read_folders(root: Path, folders: bool) -> Layout:
     """Read ``images/``, the masks in the first of ``LABEL_FOLDERS`` that is there, and ``unlabeled_images/``."""
     passed_over: dict[str, str] = {}
     labels = next(root / name for name in LABEL_FOLDERS if (root / name).is_dir())
-    for fov in (root / "mask", root / "FOV"):
-        if fov.is_dir():
-            passed_over[str(fov)] = "perhaps the field of view, no masks to learn from"
+    for name in FIELD_FOLDERS:
+        if (root / name).is_dir():
+            passed_over[str(root / name)] = "perhaps the field of view, no masks to learn from"
     name_others(root, {"images", labels.name, "unlabeled_images", "split.json"}, passed_over)
     images = list_images(root / "images", folders, passed_over)
     masks, guessed = pair_masks(images, list_images(labels, folders, passed_over), passed_over)

@@ -22,13 +22,11 @@ from pathlib import Path
 from typing import Any
 
 from .files import file_names, read_json
-from .layout import Case, Layout
-from .names import channel_names, class_names, ignored_value
+from .layout import EXTRAS, Case, Layout
+from .names import described
 
-__all__ = ["EXTRAS", "find_json_list", "read_json_list"]
+__all__ = ["find_json_list", "read_json_list"]
 
-#: keys of entries that go into the extras of a case
-EXTRAS = ("unlabeled_classes", "labeled_slices")
 _KEYS = ("image", "label", "fold", "group", *EXTRAS)
 _ROOTS = ("dataroot", "data_root", "root")
 _MOST_FILES = 10  # of JSON in a folder, to look into for a data list; annotation tools write one beside each image
@@ -111,8 +109,7 @@ def read_json_list(path: Path, use_test: bool) -> Layout:
         )
     names = file_names(files, roots[0])
     cases = [replace(case, name=name) for name, case in zip(names, cases, strict=True)]
-    about = class_names(content), channel_names(content)
-    return Layout("datalist", str(path), cases, *about, [], passed_over, ignored_value(content))
+    return Layout("datalist", str(path), cases, guessed=[], passed_over=passed_over, **described(content))
 
 
 def _first_file(case: Case) -> str:

@@ -16,7 +16,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-__all__ = ["Case", "Layout"]
+__all__ = ["EXTRAS", "Case", "Layout"]
+
+#: what an item of a data list may say of a mask that leaves pixels out, see :py:class:`Case`
+EXTRAS = ("unlabeled_classes", "labeled_slices")
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-__all__ = ["channel_names", "class_names", "ignored_value"]
+__all__ = ["class_names", "described"]
+
+
+def described(description: Mapping[str, Any] | None) -> dict[str, Any]:
+    """What a description says of a :py:class:`monai_sscm.data.layouts.Layout`; None: there is no description."""
+    return {
+        "class_names": class_names(description),
+        "channel_names": _channel_names(description),
+        "ignore_index": _ignored_value(description),
+    }
 
 
 def class_names(description: Mapping[str, Any] | None) -> list[str] | None:
@@ -31,7 +40,7 @@ def class_names(description: Mapping[str, Any] | None) -> list[str] | None:
         ['background', 'vessel']
     """
     names = _by_index((description or {}).get("labels"))
-    ignored = ignored_value(description)
+    ignored = _ignored_value(description)
     if ignored is not None:
         names.pop(ignored, None)
     in_order = [names[i] for i in sorted(names)]
@@ -39,14 +48,14 @@ def class_names(description: Mapping[str, Any] | None) -> list[str] | None:
     return in_order if usable else None
 
 
-def channel_names(description: Mapping[str, Any] | None) -> list[str] | None:
+def _channel_names(description: Mapping[str, Any] | None) -> list[str] | None:
     """Names of the channels; None where there are none."""
     description = description or {}
     names = _by_index(description.get("channel_names") or description.get("modality"))
     return [names[i] for i in sorted(names)] or None
 
 
-def ignored_value(description: Mapping[str, Any] | None) -> int | None:
+def _ignored_value(description: Mapping[str, Any] | None) -> int | None:
     """What ``ignore`` among nnU-Net's labels is; None where there is none."""
     labels = (description or {}).get("labels")
     value = labels.get("ignore") if isinstance(labels, dict) else None

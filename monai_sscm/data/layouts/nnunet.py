@@ -24,7 +24,7 @@ from .decathlon import test_part
 from .files import list_images, name_others
 from .folders import pair_masks
 from .layout import Case, Layout
-from .names import channel_names, class_names, ignored_value
+from .names import described
 
 __all__ = ["is_nnunet", "read_nnunet"]
 
@@ -68,16 +68,7 @@ def read_nnunet(root: Path, description: Mapping[str, Any] | None, use_test: boo
     ]
     cases += test_part(_join_channels(tests, root / "imagesTs"), test_labels, use_test, passed_over)
     _check_channels(cases, root)
-    return Layout(
-        "nnunet",
-        str(root),
-        cases,
-        class_names(description),
-        channel_names(description),
-        guessed,
-        passed_over,
-        ignored_value(description),
-    )
+    return Layout("nnunet", str(root), cases, guessed=guessed, passed_over=passed_over, **described(description))
 
 
 def _join_channels(images: Mapping[str, str], folder: Path) -> dict[str, str | list[str]]:

@@ -29,7 +29,8 @@ __all__ = ["EnsureImageChannels", "KeepFieldOfView", "ZoomToSide", "field_of_vie
 
 # longest side of what is seen, in shortest sides
 _LONGEST = 4
-_SMOOTH = {1: "linear", 2: "bilinear", 3: "trilinear"}
+#: interpolation that is smooth, by the number of dimensions
+SMOOTH = {1: "linear", 2: "bilinear", 3: "trilinear"}
 
 
 def _cure(dimensions: int, wanted: int) -> str:
@@ -148,7 +149,7 @@ def resize_image(images: torch.Tensor, size: Sequence[int]) -> torch.Tensor:
         torch.Size([2, 3, 20, 30])
     """
     native = images.shape[2:]
-    return interpolate(images, list(size), mode="area" if min(size) <= min(native) else _SMOOTH[len(native)])
+    return interpolate(images, list(size), mode="area" if min(size) <= min(native) else SMOOTH[len(native)])
 
 
 class ZoomToSide(Transform):

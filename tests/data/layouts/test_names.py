@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import pytest
 
-from monai_sscm.data.layouts.names import channel_names, class_names, ignored_value
+from monai_sscm.data.layouts.names import class_names, described
 
 
 @pytest.mark.parametrize(
@@ -35,8 +35,8 @@ def test_names_of_classes(labels, names):
 
 
 def test_names_of_channels_and_the_value_to_ignore():
-    assert channel_names({"modality": {"1": "T2", "0": "T1"}}) == ["T1", "T2"]
-    assert channel_names({"channel_names": {"0": "CT"}, "modality": {"0": "x"}}) == ["CT"]
-    assert channel_names({}) is None and channel_names(None) is None and class_names(None) is None
-    assert ignored_value({"labels": {"background": 0, "ignore": 3}}) == 3
-    assert ignored_value({"labels": {"0": "background", "3": "ignore"}}) is None and ignored_value(None) is None
+    assert described({"modality": {"1": "T2", "0": "T1"}})["channel_names"] == ["T1", "T2"]
+    assert described({"channel_names": {"0": "CT"}, "modality": {"0": "x"}})["channel_names"] == ["CT"]
+    assert set(described({}).values()) == set(described(None).values()) == {None}
+    assert described({"labels": {"background": 0, "ignore": 3}})["ignore_index"] == 3
+    assert described({"labels": {"0": "background", "3": "ignore"}})["ignore_index"] is None
