@@ -30,6 +30,7 @@ from __future__ import annotations
 import argparse
 import copy
 import json
+import math
 import os
 import subprocess
 import time
@@ -49,7 +50,7 @@ from torch import nn
 from torch.utils.data import Dataset, default_collate
 
 from monai_sscm.data import SemiSupervisedLoader
-from monai_sscm.engines import PseudoLabeler, Ramp, SemiSupervisedEvents, SemiSupervisedTrainer, View
+from monai_sscm.engines import PseudoLabeler, Ramp, SemiSupervisedTrainer, View
 from monai_sscm.handlers import CheckpointHandler
 from monai_sscm.losses import WeightedDiceCELoss, WeightedDiceLoss
 from monai_sscm.transforms import (
@@ -81,61 +82,7 @@ RECIPES = {
 KEYS = ("unlabeled_image", "pseudo_label", "pseudo_weight")
 OUT = ("mixed_image", "mixed_label", "mixed_weight")
 # what a run is known by in the results
-SETTINGS = ("recipe", "seed", "steps", "threshold", "loss", "paste_classes", "precision")
-
-
-class ClasswiseThreshold(nn.Module):
-    """
-    A confidence threshold for each class, which follows the teacher: the moving mean of the confidence of the pixels
-    that it calls so, at most ``ceiling``.
-
-    So a class that the teacher is never sure of, such as a soft lesion, still teaches with its better half, and an easy
-    one is held to the ceiling. A class that is absent from a batch keeps its threshold. Nothing is read back from the
-    device. The means are buffers: ``state_dict`` has them.
-
-    Args:
-        num_classes: number of classes with the background.
-        ceiling: largest threshold.
-        start: every class' mean before it is seen.
-        momentum: share of a mean that stays at a step.
-
-    Example:
-        >>> threshold = ClasswiseThreshold(num_classes=2, momentum=0.5)
-        >>> confidence = torch.tensor([0.99, 0.99, 0.65, 0.75]).view(1, 1, 4)
-        >>> threshold(confidence, torch.tensor([0, 0, 1, 1]).view(1, 1, 4)).flatten().tolist()
-        [1.0, 1.0, 0.0, 0.0]
-        >>> [round(t, 3) for t in threshold.thresholds.tolist()]
-        [0.92, 0.775]
-    """
-
-    def __init__(self, num_classes: int, ceiling: float = 0.95, start: float = 0.85, momentum: float = 0.99) -> None:
-        super().__init__()
-        self.ceiling = ceiling
-        self.momentum = momentum
-        self.mean: torch.Tensor
-        self.register_buffer("mean", torch.full((num_classes,), start))
-
-    @property
-    def thresholds(self) -> torch.Tensor:
-        """The threshold of every class."""
-        return self.mean.clamp_max(self.ceiling)
-
-    @torch.no_grad()
-    def forward(self, confidence: torch.Tensor, pseudo_label: torch.Tensor) -> torch.Tensor:
-        """
-        Args:
-            confidence: the teacher's highest probability at every pixel.
-            pseudo_label: its class index there, of the same shape.
-
-        Returns:
-            1 where the confidence reaches the threshold of its class, 0 elsewhere.
-        """
-        index = pseudo_label.flatten()
-        total = torch.zeros_like(self.mean).index_add_(0, index, confidence.flatten().to(self.mean.dtype))
-        number = torch.zeros_like(self.mean).index_add_(0, index, torch.ones_like(index, dtype=self.mean.dtype))
-        moved = self.momentum * self.mean + (1 - self.momentum) * total / number.clamp_min(1)
-        self.mean.copy_(torch.where(number > 0, moved, self.mean))
-        return (confidence >= self.thresholds[pseudo_label]).to(confidence.dtype)
+SETTINGS = ("recipe", "seed", "steps", "threshold", "loss", "paste_classes", "precision", "rotation")
 
 
 class Slices(Dataset, Randomizable):
@@ -296,7 +243,7 @@ def read_data(dataset_dir: str) -> tuple[Slices, Slices, Slices, dict[str, tuple
     )
 
 
-def base_augmentation(prefix: str) -> Compose:
+def base_augmentation(prefix: str, rotation: float) -> Compose:
     """Geometry and mild changes of intensity, of every stream."""
     image = f"{prefix}image"
     keys, modes = ([image], ["bilinear"])
@@ -304,7 +251,7 @@ def base_augmentation(prefix: str) -> Compose:
         keys, modes = [image, f"{prefix}label"], ["bilinear", "nearest"]
     return Compose(
         [
-            RandBatchAffined(keys, spatial_dims=2, mode=modes),
+            RandBatchAffined(keys, spatial_dims=2, mode=modes, rotate_range=math.radians(rotation)),
             RandStrongIntensityd(image, 2, prob=0.2, brightness=0.25, contrast=0.25, gamma=1.5, noise=0.1, blur=0.7),
             RandBatchLowResolutiond(image, 2, prob=0.125),
         ]
@@ -353,7 +300,7 @@ def make_trainer(
     optimizer = torch.optim.AdamW(network.parameters(), lr=1e-3, weight_decay=1e-4)
     schedule = torch.optim.lr_scheduler.PolynomialLR(optimizer, total_iters=steps, power=0.9)
     loader = AugmentedLoader(
-        {prefix: base_augmentation(prefix) for prefix in ("", "unlabeled_", "donor_")},
+        {prefix: base_augmentation(prefix, args.rotation) for prefix in ("", "unlabeled_", "donor_")},
         labeled=labeled,
         unlabeled=unlabeled if {*views} & {"supmix", "cutmix", "classmix"} else None,
         donor=donor if {*views} & {"supmix", "labeled"} else None,
@@ -370,22 +317,12 @@ def make_trainer(
         optimizer=optimizer,
         loss_function=supervised_loss,
         views=make_views(args, recipe),
-        pseudo_labeler=PseudoLabeler(threshold=0.95, weighting="pixel"),
+        pseudo_labeler=PseudoLabeler(0.95, "class" if args.threshold == "classwise" else "pixel"),
         seed=seed,
         amp=args.precision == "bfloat16",
         decollate=False,
     )
     saved: dict[str, Any] = {"optimizer": optimizer, "schedule": schedule}
-    if args.threshold == "classwise":
-        threshold = ClasswiseThreshold(len(CLASSES))
-        saved["threshold"] = threshold
-
-        def reweight(engine: SemiSupervisedTrainer) -> None:
-            pseudo = engine.state.pseudo
-            # in place: the views look at the same tensor
-            pseudo["pseudo_weight"].copy_(threshold(pseudo["pseudo_confidence"], pseudo["pseudo_label"]))
-
-        trainer.add_event_handler(SemiSupervisedEvents.PSEUDO_LABEL_COMPLETED, reweight)
     trainer.add_event_handler(Events.ITERATION_COMPLETED, lambda _: schedule.step())
     scorer = Scorer(volumes, trainer.teacher)
     checkpoint = None
@@ -406,7 +343,7 @@ def finished(results: Path) -> list[dict[str, Any]]:
     if not results.is_file():
         return []
     rows = [json.loads(line) for line in results.read_text().splitlines() if line.strip()]
-    return [{name: row[name] for name in SETTINGS} for row in rows]
+    return [{name: row.get(name, 20) for name in SETTINGS} for row in rows]  # the first rows do not say the rotation
 
 
 def train(args: argparse.Namespace, recipe: str, seed: int, data: tuple) -> None:
@@ -484,6 +421,7 @@ def main() -> None:
     parser.add_argument("--loss", choices=["dice", "dice_ce"], default="dice", help="of the unlabelled views")
     parser.add_argument("--paste_classes", choices=["foreground", "random_half"], default="foreground")
     parser.add_argument("--precision", choices=["bfloat16", "float32"], default="bfloat16")
+    parser.add_argument("--rotation", type=int, default=20, help="of every stream, degrees to both sides")
     parser.add_argument("--time", type=int, default=0, help="measure so many steps of every recipe, and train nothing")
     args = parser.parse_args()
     if args.steps % EPOCH_LENGTH:

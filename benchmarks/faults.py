@@ -15,24 +15,27 @@ Training by the shipped bundle, killed (SIGKILL) at random moments and resumed, 
     python benchmarks/faults.py --kills 20 --workers 0 2
 
 Every kill is one training: it starts, is killed with all its processes a random time after its training began (in four
-of five when it next loads, steps, validates or saves), and is resumed to its end. Then student, teacher, discriminator,
-optimizers, counters and best metric in last.pt, the best model in best.pt, and the last step that TensorBoard knows
-must be those of the undisturbed training, to the last bit. A line for each is printed and written to
-results/faults.jsonl; the exit status is 1 if one differs. Takes 20 minutes.
+of five when it next loads, steps, validates or saves), and is resumed to its end. A third of them are new trainings, a
+third starts from another training's weights (`init_from`), and a third makes a finished training longer
+(`--resume true --max_epochs 5` after 3). Then student, teacher, discriminator, optimizers, counters and best metric in
+last.pt, the best model in best.pt, and the last step that TensorBoard knows must be those of the undisturbed training
+of the same kind, to the last bit. A line for each is printed and written to results/faults.jsonl; the exit status is 1
+if one differs. Takes 20 minutes.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import multiprocessing
 import os
 import random
 import shutil
 import signal
-import subprocess
 import sys
 import tempfile
 import time
+from multiprocessing.context import ForkProcess
 from pathlib import Path
 from typing import Any
 
@@ -45,11 +48,16 @@ from monai_sscm.bundle import find_bundle
 from monai_sscm.datasets import write_vessel_phantoms
 from monai_sscm.handlers import checkpoint
 
+FORK = multiprocessing.get_context("fork")
+KINDS = ("new", "longer", "from weights")
+EPOCHS, BEFORE = 5, 3  # of every training; of one that is made longer, before that
 DOING = ("loading", "a step", "validating", "saving", "")
 RESULTS = Path(__file__).parent / "results" / "faults.jsonl"
 
 
-def train(data: str, output_dir: str, workers: int, resume: bool, log: str) -> None:
+def train(
+    data: str, output_dir: str, workers: int, resume: bool, log: str, epochs: int = EPOCHS, init_from: str | None = None
+) -> None:
     """One training; the file ``log`` always holds what it is doing."""
     with open(log, "w") as file:
 
@@ -67,7 +75,8 @@ def train(data: str, output_dir: str, workers: int, resume: bool, log: str) -> N
             "num_labeled": 2,
             "zoom": 1.0,
             "patch_size": [64, 64],
-            "max_epochs": 5,
+            "max_epochs": epochs,
+            "init_from": init_from,
             "epoch_length": 8,
             "val_interval": 1,
         }
@@ -83,12 +92,26 @@ def train(data: str, output_dir: str, workers: int, resume: bool, log: str) -> N
         workflow.finalize()
 
 
-def start(*args: Any) -> subprocess.Popen:
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, __file__, "--train", json.dumps(args)]
-    return subprocess.Popen(
-        command, start_new_session=True, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    )
+def start(*args: Any) -> ForkProcess:
+    """A process of its own that trains; forked, as importing all anew would take longer than the training."""
+    process = FORK.Process(target=_in_a_session, args=args)
+    process.start()
+    return process
+
+
+def _in_a_session(*args: Any) -> None:
+    os.setsid()  # it is killed with the processes that load images
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    for stream in (1, 2):
+        os.dup2(nowhere, stream)
+    train(*args)
+
+
+def status_of(process: ForkProcess) -> int:
+    """The exit status, when it has ended."""
+    process.join()
+    assert process.exitcode is not None and process.pid is not None
+    return process.exitcode
 
 
 def differences(a: Any, b: Any, where: str) -> list[str]:
@@ -111,56 +134,82 @@ def results(folder: Path) -> dict[str, Any]:
     return state
 
 
+def _begin(kind: str, run: Path, finished: Path) -> tuple[bool, tuple[Any, ...]]:
+    """Whether a training of this kind is resumed from its start, and the further arguments of it."""
+    if kind == "longer":
+        shutil.copytree(finished, run)
+    return kind == "longer", (EPOCHS, str(finished) if kind == "from weights" else None)
+
+
+def _undisturbed(work: Path, kind: str, workers: int, finished: Path) -> tuple[float, dict[str, Any]]:
+    """A training that is not killed: the seconds from its first to its last step, and its results."""
+    name = f"{kind.replace(' ', '_')}_{workers}"
+    run, log = work / f"undisturbed_{name}", work / f"log_{name}"
+    resume, more = _begin(kind, run, finished)
+    process, begun = start(str(work / "data"), str(run), workers, resume, str(log), *more), None
+    while process.is_alive():
+        begun = begun or (time.monotonic() if log.is_file() and log.stat().st_size else None)
+        time.sleep(0.005)
+    assert process.exitcode == 0 and begun is not None
+    return time.monotonic() - begun, results(run)
+
+
+def _killed(
+    work: Path,
+    kind: str,
+    workers: int,
+    finished: Path,
+    wanted: str,
+    moments: random.Random,
+    duration: float,
+    expected: dict[str, Any],
+) -> dict[str, Any] | None:
+    """A training that is killed and resumed; None where it came to its end before."""
+    run, log = work / "killed", work / "killed_log"
+    for path in (run, log):
+        shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+    resume, more = _begin(kind, run, finished)
+    after = moments.uniform(0, 0.7 * duration)
+    process = start(str(work / "data"), str(run), workers, resume, str(log), *more)
+    while not (log.is_file() and log.stat().st_size):
+        assert process.is_alive(), "the training does not start"
+        time.sleep(0.002)
+    time.sleep(after)
+    while process.is_alive() and wanted not in log.read_text():
+        pass
+    if process.is_alive():
+        os.killpg(int(process.pid or 0), signal.SIGKILL)
+    if status_of(process) == 0:
+        return None
+    doing, part = log.read_text().strip(), any(run.rglob("*.part"))
+    code = status_of(start(str(work / "data"), str(run), workers, True, str(log), *more))
+    found = differences(expected, results(run), "") if code == 0 else [f"exit status {code}"]
+    row = {"training": kind, "workers": workers, "after_s": round(after, 2), "exit_status": process.exitcode}
+    return row | {"while": doing, "half_written": part, "differences": found}
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--kills", type=int, default=20, help="trainings that are killed, for each number of workers")
     parser.add_argument("--workers", type=int, nargs="+", default=[0, 2])
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--train", help=argparse.SUPPRESS)
     args = parser.parse_args()
-    if args.train:
-        torch.set_num_threads(1)
-        train(*json.loads(args.train))
-        return 0
-
+    torch.set_num_threads(1)
     moments, rows = random.Random(args.seed), []
     with tempfile.TemporaryDirectory() as folder:
         work = Path(folder)
         write_vessel_phantoms(work / "data", num_train=6, num_val=3, num_test=0, size=128)
         for workers in args.workers:
-            run, log = work / f"undisturbed_{workers}", work / "log"
-            begun = None
-            process = start(str(work / "data"), str(run), workers, False, str(log))
-            while process.poll() is None:
-                begun = begun or (time.monotonic() if log.is_file() and log.stat().st_size else None)
-                time.sleep(0.005)
-            assert process.returncode == 0 and begun is not None
-            duration, expected = time.monotonic() - begun, results(run)
-            number = 0
-            while number < args.kills:
-                run, log = work / f"killed_{workers}_{number}", work / f"log_{workers}_{number}"
-                after = moments.uniform(0, 0.7 * duration)
-                process = start(str(work / "data"), str(run), workers, False, str(log))
-                while not (log.is_file() and log.stat().st_size):
-                    assert process.poll() is None, "the training does not start"
-                    time.sleep(0.002)
-                time.sleep(after)
-                wanted = DOING[number % len(DOING)]
-                while process.poll() is None and wanted not in log.read_text():
-                    pass
-                if process.poll() is None:
-                    os.killpg(process.pid, signal.SIGKILL)
-                if process.wait() == 0:  # it came to its end before that moment: another moment
-                    shutil.rmtree(run)
-                    log.unlink()
-                    continue
-                number += 1
-                doing = log.read_text().strip()
-                part = any(run.rglob("*.part"))
-                code = start(str(work / "data"), str(run), workers, True, str(log)).wait()
-                found = differences(expected, results(run), "") if code == 0 else [f"exit status {code}"]
-                row = {"workers": workers, "after_s": round(after, 2), "exit_status": process.returncode}
-                row |= {"while": doing, "half_written": part, "differences": found}
+            finished = work / f"finished_{workers}"  # what is made longer, and what others start from
+            assert status_of(start(str(work / "data"), str(finished), workers, False, str(work / "log"), BEFORE)) == 0
+            undisturbed = {kind: _undisturbed(work, kind, workers, finished) for kind in KINDS}
+            for number in range(args.kills):
+                kind = KINDS[number % len(KINDS)]
+                row = None
+                while row is None:
+                    row = _killed(
+                        work, kind, workers, finished, DOING[number % len(DOING)], moments, *undisturbed[kind]
+                    )
                 rows.append(row)
                 print(json.dumps(row), flush=True)
     RESULTS.write_text("".join(json.dumps(row) + "\n" for row in rows))

@@ -23,9 +23,10 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import random
+import resource
 import shutil
-import subprocess
 import sys
 import tempfile
 import time
@@ -39,6 +40,7 @@ import numpy as np
 import SimpleITK as sitk
 from PIL import Image
 
+from monai_sscm.cli import main as cli
 from monai_sscm.data import semi_supervised_datalist
 from monai_sscm.datasets import write_vessel_phantoms
 from monai_sscm.errors import one_line, raised_here, root_cause
@@ -213,6 +215,8 @@ def list_odd(folder: Path, originals: list[Path], draw: random.Random) -> None:
         raise AssertionError("an image is in two lists, or a patient on two sides")
 
 
+OF_PREDICT = ["overlap", "sw_batch_size", "save_probabilities", "save_overlays", "zoom", "shortest_side", "patch_size"]
+OF_PREDICT += ["field_of_view", "device", "weights", "checkpoint", "class_names", "in_channels"]
 KINDS: dict[str, Callable[[Path, list[Path], random.Random], None]] = {
     "damaged file": read_damaged,
     "option": check_option,
@@ -232,7 +236,7 @@ def run_cases(number: int, seed: int) -> tuple[Counter, list[str]]:
         for case in range(number):
             draw = random.Random(f"{seed} {case}")
             kind = list(KINDS)[case % len(KINDS)]
-            start, outcome = time.perf_counter(), "taken"
+            start, outcome = time.process_time(), "taken"
             try:
                 KINDS[kind](folder, originals, draw)
             except Exception as e:
@@ -241,13 +245,42 @@ def run_cases(number: int, seed: int) -> tuple[Counter, list[str]]:
                 outcome = "refused" if foreseen else "fault"
                 if not foreseen:
                     faults.append(f"{kind}, seed {seed} {case}: {type(cause).__name__}: {one_line(cause, 150)}")
-            if time.perf_counter() - start > SECONDS:
+            if time.process_time() - start > SECONDS:
                 outcome = "fault"
-                faults.append(f"{kind}, seed {seed} {case}: {time.perf_counter() - start:.0f} s")
+                faults.append(f"{kind}, seed {seed} {case}: {time.process_time() - start:.0f} s")
             outcomes[kind, outcome] += 1
         if {path: path.read_bytes() for path in originals} != before:
             faults.append("originals were changed")
     return outcomes, faults
+
+
+def run_command(words: list[str], folder: Path) -> tuple[int, str, float]:
+    """
+    A whole command line, in a process that has imported all: its exit status (of a signal negative), what it wrote to
+    stderr, and the seconds of a processor that it took; more than a minute ends it.
+    """
+    outputs = [folder / "stdout.txt", folder / "stderr.txt"]
+    child = os.fork()
+    if child == 0:
+        for number, path in enumerate(outputs, 1):
+            os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), number)
+        os.chdir(folder)
+        resource.setrlimit(resource.RLIMIT_CPU, (60, 60))
+        sys.argv = ["monai-sscm", *words]
+        status: Any = 0
+        try:
+            cli.main()
+        except SystemExit as e:
+            status = e.code
+        except BaseException as e:
+            sys.excepthook(type(e), e, e.__traceback__)
+            status = 1
+        if isinstance(status, str):
+            print(status, file=sys.stderr)
+        sys.stdout.flush(), sys.stderr.flush()
+        os._exit(status if isinstance(status, int) else int(status is not None))
+    _, ended, used = os.wait4(child, 0)
+    return os.waitstatus_to_exitcode(ended), outputs[1].read_text(errors="replace"), used.ru_utime + used.ru_stime
 
 
 def run_commands(number: int, seed: int) -> tuple[Counter, list[str]]:
@@ -277,38 +310,25 @@ def run_commands(number: int, seed: int) -> tuple[Counter, list[str]]:
                 result = out / "configs" / "train.yaml"
             elif command == "predict":
                 model = ["--model", "chase_vessel_segmentation"]
+                option = draw.choice(OF_PREDICT) if draw.random() < 0.8 else option
+                words = ["--shortest_side", "96", f"--{option}", words[1]]
+                words = words[2:] if option == "shortest_side" else words
                 words = [str(data / "images" / "phantom_01.png"), *model, "--output_dir", str(out), *words]
-                words += [] if option == "shortest_side" else ["--shortest_side", "96"]
-                result = out / "phantom_01.png"
+                result = out / "phantom_01_seg.png"
             else:
-                words = [
-                    str(data / draw.choice(["labels", "images", "none"])),
-                    str(data / "labels"),
-                    "--output_dir",
-                    str(out),
-                ]
+                option = draw.choice(["class_names", "ignore_index", "part", "within", "output_dir"])
+                words = ["--output_dir", str(out), *([] if option == "output_dir" else [f"--{option}", words[1]])]
+                words = [str(data / draw.choice(["labels", "images", "none"])), str(data / "labels"), *words]
                 result = out / "metrics.csv"
-            start = time.perf_counter()
-            try:
-                done = subprocess.run(
-                    [sys.executable, "-m", "monai_sscm", command, *words],
-                    capture_output=True, text=True, errors="replace", timeout=60, cwd=folder,
-                )  # fmt: skip
-            except subprocess.TimeoutExpired:
-                faults.append(f"command {case}: {command} {one_line(ValueError(words[-2:]), 150)}: more than 60 s")
-                outcomes[command, "fault"] += 1
-                continue
-            last = (done.stderr.strip().splitlines() or [""])[-1]
-            good = result.exists() if done.returncode == 0 else "rror: " in last
-            if not good or "Traceback" in done.stderr:
-                text = f"{command} {words[-2:]}: status {done.returncode}, {last}"
+            status, errors, seconds = run_command([command, *words], folder)
+            last = (errors.strip().splitlines() or [""])[-1]
+            good = result.exists() if status == 0 else "rror: " in last
+            good = good and "Traceback" not in errors
+            if not good:
+                text = f"{command} {words[-2:]}: status {status}, {seconds:.0f} s, {last}"
                 faults.append(f"command {case}: {one_line(ValueError(text), 300)}")
-            outcome = "taken" if done.returncode == 0 else "refused"
-            outcomes[command, outcome if good and "Traceback" not in done.stderr else "fault"] += 1
-            print(
-                f"{case}: {command} {words[-2:]!r:.100} -> {done.returncode} ({time.perf_counter() - start:.0f} s)",
-                flush=True,
-            )
+            outcomes[command, "fault" if not good else "taken" if status == 0 else "refused"] += 1
+            print(f"{case}: {command} {words[-2:]!r:.100} -> {status} ({seconds:.0f} s)", flush=True)
         if {path: path.read_bytes() for path in data.rglob("*") if path.is_file()} != before:
             faults.append("files of the data set were changed")
     return outcomes, faults
@@ -322,8 +342,8 @@ def main() -> None:
     args = parser.parse_args()
     warnings.simplefilter("ignore")
     start = time.perf_counter()
-    cases, faults = run_cases(args.cases, args.seed)
-    commands, more = run_commands(args.commands, args.seed)
+    commands, faults = run_commands(args.commands, args.seed)
+    cases, more = run_cases(args.cases, args.seed)
     seconds = round(time.perf_counter() - start)
     outcomes, faults = cases + commands, faults + more
     header = ["kind", "taken", "refused in a sentence", "faults"]

@@ -14,8 +14,8 @@ Both data sets of the study, at the lower label budget: scores of every method, 
 
     python benchmarks/headline.py
 
-Reads ``results/study_chase`` and ``results/study_covid19_ct``, as far as they have come, and writes the bar chart
-``methods.png`` beside each. The interval of an average over the sets is of the averaged replicates of both bootstraps.
+Reads ``results/study_chase`` and ``results/study_covid19_ct``, as far as they have come. The interval of an average
+over the sets is of the averaged replicates of both bootstraps.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from typing import Any
 
 import numpy as np
 
-from monai_sscm.study import METHODS, bar_chart, markdown_table
+from monai_sscm.study import METHODS, markdown_table
 from monai_sscm.study.differences import differences
 from monai_sscm.study.summary import scores
 
@@ -71,7 +71,8 @@ def difference_table(sets: Mapping[str, list[dict[str, Any]]]) -> str:
     return markdown_table(["SupMix + SUFD minus", *TITLES.values(), "average", "95 % interval"], lines)
 
 
-def main() -> None:
+def read_sets() -> dict[str, list[dict[str, Any]]]:
+    """The rows of each data set at its lower budget, as far as they have come."""
     sets = {}
     for name, budget in LOWER_BUDGET.items():
         if (RESULTS / name / "results.jsonl").is_file():
@@ -79,7 +80,11 @@ def main() -> None:
                 rows = [json.loads(line) for line in file]
             # full supervision has a budget of its own
             sets[name] = [r for r in rows if r["num_labeled"] == budget or "num_labeled" in METHODS[r["method"]].values]
-            bar_chart(sets[name], budget).savefig(RESULTS / name / "methods.png", dpi=150)
+    return sets
+
+
+def main() -> None:
+    sets = read_sets()
     print(score_table(sets))
     if len(sets) == len(LOWER_BUDGET):
         print(f"\n{difference_table(sets)}")

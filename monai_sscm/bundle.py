@@ -14,18 +14,23 @@
 from __future__ import annotations
 
 import logging
+import re
 import shutil
+import sys
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import yaml
 
 from monai_sscm.command_line import as_command_line, check_command_line, config_files, other_overrides, read_value
 from monai_sscm.templates import BUNDLES, render_configs, set_values
+
+if TYPE_CHECKING:
+    from monai.bundle import ConfigWorkflow
 
 __all__ = [
     "bundle_names",
@@ -33,6 +38,7 @@ __all__ = [
     "copy_bundle",
     "find_bundle",
     "find_weights",
+    "opened_config",
     "render_bundles",
     "run_config",
     "write_run",
@@ -137,7 +143,8 @@ def render_bundles() -> None:
 def bundle_root(name: str) -> str:
     """
     The folder of the bundle whose configuration is run: that of the command's configuration file, wherever it is
-    typed; in another program the current folder, if it has a bundle of this name, else that of the package.
+    typed; in another program the current folder, or the first that Python imports from, where MONAI Deploy and MONAI
+    Label put a bundle's folder, if it has a bundle of this name, else that of the package.
 
     Args:
         name: name of the bundle.
@@ -148,9 +155,12 @@ def bundle_root(name: str) -> str:
     files = config_files()
     if files and Path(files[0]).parent.name == "configs":
         return str(Path(files[0]).resolve().parents[1])
-    here = Path("configs") / "train.yaml"
-    if here.is_file() and yaml.safe_load(here.read_text("utf-8")).get("bundle_name") == name:
-        return str(Path.cwd())
+    named = re.compile(rf"^bundle_name: *([\"']?){re.escape(name)}\1 *(#.*)?$", re.MULTILINE)
+    # not further down the path, where MONAI leaves the folders of bundles that ran before
+    for folder in (Path.cwd(), Path(sys.path[0])):
+        config = folder / "configs" / "inference.yaml"
+        if config.is_file() and named.search(config.read_text("utf-8", errors="replace")):
+            return str(folder.resolve())
     return find_bundle(name)
 
 
@@ -174,6 +184,20 @@ def run_config(files: Sequence[str | Path], options: Mapping[str, Any]) -> None:
         >>> config = find_bundle("chase_vessel_segmentation") + "/configs/inference.yaml"
         >>> run_config([config], {"input": "images", "output_dir": "masks"})  # doctest: +SKIP
     """
+    with opened_config(files, options) as workflow:
+        workflow.initialize()
+        workflow.run()
+        workflow.finalize()
+
+
+@contextmanager
+def opened_config(files: Sequence[str | Path], options: Mapping[str, Any]) -> Iterator[ConfigWorkflow]:
+    """
+    A bundle's configuration, as :py:func:`run_config` runs it, to take parts of it:
+    ``workflow.parser.get_parsed_content("evaluator")``.
+
+    Args, Raises: as :py:func:`run_config`.
+    """
     from monai.bundle import ConfigWorkflow  # not at the top: commands that only name bundles are quick
 
     from monai_sscm.options import OPTIONS
@@ -184,10 +208,7 @@ def run_config(files: Sequence[str | Path], options: Mapping[str, Any]) -> None:
     kind = "train" if Path(paths[0]).name == "train.yaml" else "infer"
     with as_command_line(paths, options), _without_summaries():
         check_command_line()
-        workflow = ConfigWorkflow(paths, workflow_type=kind, logging_file=False, **values)
-        workflow.initialize()
-        workflow.run()
-        workflow.finalize()
+        yield ConfigWorkflow(paths, workflow_type=kind, logging_file=False, **values)
 
 
 @contextmanager

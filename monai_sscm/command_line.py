@@ -16,7 +16,9 @@ from __future__ import annotations
 
 import ast
 import difflib
+import hashlib
 import inspect
+import json
 import re
 import sys
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
@@ -33,6 +35,7 @@ __all__ = [
     "command_line_words",
     "config_files",
     "configured_values",
+    "learned_parts",
     "no_such_option",
     "other_overrides",
     "read_value",
@@ -48,6 +51,14 @@ _LAYERS |= {"multi_gpu_evaluate.yaml": 2}
 # parts that are text, though an expression makes them
 _TEXTS = ("bundle_root", "run_name")
 
+# of a configuration of a training, what changes no weights
+_NOT_LEARNED = frozenset(
+    (
+        *("imports", "options", "methods", "bundle_name", "bundle_root", "run_name", "rank", "show", "summary_writer"),
+        *("progress", "checkpoint_handler", "run_bundle_writer", "not_initialized", "validate", "restore", "inferer"),
+        *("start_processes", "end_processes", "initialize", "run", "finalize"),
+    )
+)
 # what stands for the command line while another command runs a configuration in this process
 _words: dict[str, str] | None = None
 
@@ -226,6 +237,53 @@ def configured_values(names: Iterable[str], argv: Sequence[str] | None = None) -
         return {}
     parser = ConfigParser(ConfigParser.load_config_files(paths))
     return {name: parser[name] if name in parser else None for name in names}
+
+
+def learned_parts(method: str, argv: Sequence[str] | None = None) -> dict[str, str]:
+    """
+    Marks of the parts of a configuration that say what is learned and how, such as ``loss``, with what the command line
+    overrides: of all at its top level but the options, which are compared by themselves, and what only shows, scores or
+    saves.
+
+    Args:
+        method: the method that is trained; the others may change.
+        argv: the command line; None: this process's.
+
+    Returns:
+        by the names of the parts a mark of each, 8 hexadecimal digits; none at all where this is another program than
+        ``python -m monai.bundle run``.
+    """
+    from monai.bundle import ConfigParser
+
+    paths = [path for path in config_files(argv) if Path(path).name != "multi_gpu_train.yaml"]
+    if not paths:
+        return {}
+    parser = ConfigParser(ConfigParser.load_config_files(paths))
+    config = parser.get()
+    options = set(config.get("options", {}))
+    for name, value in other_overrides(dict.fromkeys(options), argv).items():
+        parser[name] = value
+    methods = config.get("methods") or {}
+    parts = {name: part for name, part in config.items() if name not in options | _NOT_LEARNED and name != "train"}
+    parts |= {f"train#{name}": part for name, part in (config.get("train") or {}).items() if name != "handlers"}
+    parts |= {f"methods#{name}": methods[name] for name in _with_referred(method, methods)}
+    return {name: _digest(part) for name, part in parts.items()}
+
+
+def _with_referred(method: str, methods: Mapping[str, Any]) -> list[str]:
+    """A method, and those that it is made of."""
+    found, left = [], [method]
+    while left:
+        name = left.pop()
+        if name in methods and name not in found:
+            found.append(name)
+            left += re.findall(r"@methods(?:#|::)(\w+)", str(methods[name]))
+    return found
+
+
+def _digest(part: Any) -> str:
+    text = json.dumps(part, sort_keys=True, default=str)
+    return hashlib.blake2b(text.encode(errors="replace"), digest_size=4).hexdigest()
 
 
 def read_value(word: str) -> Any:

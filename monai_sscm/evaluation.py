@@ -13,7 +13,6 @@
 
 from __future__ import annotations
 
-import itertools
 import math
 import re
 import sys
@@ -32,6 +31,7 @@ from monai_sscm.data.layouts.beside import read_beside
 from monai_sscm.data.layouts.folders import pair_masks
 from monai_sscm.io import PictureReader, VolumeReader
 from monai_sscm.io.files import CHANNEL_NAME, LABEL_FOLDERS, image_suffix, in_natural_order
+from monai_sscm.io.grids import Grid, check_grids, in_axes_of
 from monai_sscm.io.writing import read_label_descriptions, write_table
 from monai_sscm.metrics import confusion_matrix, dice_per_class, hausdorff_95, iou_per_class, text_table
 
@@ -295,13 +295,10 @@ def _score(
     """Scores of a case, and whether its true mask was one of 0 and 255."""
     num_classes = None if class_names is None else len(class_names)
     pred, affine = _read(pred_file)
-    label, label_affine = _read(label_file)
-    _check_grids(pred_file, pred.shape, affine, label_file, label.shape, label_affine)
+    label = _read_onto(label_file, pred_file, pred, affine)
     counted = np.ones(label.shape, bool) if ignore_index is None else label != ignore_index
     if field_file is not None:
-        inside, field_affine = _read(field_file)
-        _check_grids(pred_file, pred.shape, affine, field_file, inside.shape, field_affine)
-        counted &= inside != 0
+        counted &= _read_onto(field_file, pred_file, pred, affine) != 0
     label, binary = _to_index(label, counted, label_file, num_classes)
     pred, _ = _to_index(pred, np.ones(pred.shape, bool), pred_file, num_classes)
     pred, label = np.where(counted, pred, 0), np.where(counted, label, -1)
@@ -312,6 +309,15 @@ def _score(
     spacing = None if affine is None else np.linalg.norm(affine[:3, :3], axis=0)[: pred.ndim].tolist()
     distances = {i: hausdorff_95(tensors[1] == i, tensors[0] == i, spacing) for i in both}
     return _Case(name, matrix, distances, "pixels" if spacing is None else "mm"), binary
+
+
+def _read_onto(path: Path, pred_file: Path, pred: np.ndarray, affine: np.ndarray | None) -> np.ndarray:
+    """A mask that lies on a predicted one, in the axes in which that is stored."""
+    mask, own = _read(path)
+    if mask.ndim == pred.ndim == 3 and own is not None and affine is not None:
+        mask, own = in_axes_of(mask, own, affine)
+    check_grids(Grid(repr(str(pred_file)), pred.shape, affine), Grid(repr(str(path)), mask.shape, own))
+    return mask
 
 
 def _read(path: Path) -> tuple[np.ndarray, np.ndarray | None]:
@@ -330,6 +336,8 @@ def _read(path: Path) -> tuple[np.ndarray, np.ndarray | None]:
         reader = VolumeReader(mask=True)
         array, meta = reader.get_data(reader.read(path))
         affine = np.asarray(meta["affine"], float)
+    if array.ndim == 3 and array.shape[2] == 1:  # a single slice that is saved as a volume
+        array = array[..., 0]
     if array.size == 0:
         raise ValueError(f"The mask {str(path)!r} is empty: save it again.")
     return array.astype(np.uint8) if array.dtype == bool else array, affine
@@ -343,43 +351,17 @@ def _is_flat(path: Path) -> bool:
 def _to_index(mask: np.ndarray, counted: np.ndarray, path: Path, num_classes: int | None) -> tuple[np.ndarray, bool]:
     """Class indices, and whether the mask was one of 0 and 255."""
     values = np.unique(mask[counted])
-    if 255 in values and num_classes in (None, 2) and set(values.tolist()) <= {0, 255}:
-        return (mask == 255).astype(np.int32), True
+    for top in (255, 65535):  # of 8 and of 16 bits
+        if top in values and num_classes in (None, 2) and set(values.tolist()) <= {0, top}:
+            return (mask == top).astype(np.int32), True
     highest = 254 if num_classes is None else num_classes - 1
-    wrong = [v for v in values.tolist() if v != int(v) or not 0 <= v <= highest]
+    wrong = [v for v in values.tolist() if not (0 <= v <= highest and v == int(v))]  # NaN too
     if wrong:
         raise ValueError(
             f"The mask {str(path)!r} has the values {wrong[:5]}, but each pixel must be a class index from 0 to "
             f"{highest}: save it so, or, in true masks, give --ignore_index for what does not count."
         )
     return mask.astype(np.int32), False
-
-
-def _check_grids(
-    a: Path,
-    a_shape: Sequence[int],
-    a_affine: np.ndarray | None,
-    b: Path,
-    b_shape: Sequence[int],
-    b_affine: np.ndarray | None,
-) -> None:
-    """Refuse masks that are not on one grid."""
-    if tuple(a_shape) != tuple(b_shape):
-        raise ValueError(
-            f"{str(a)!r} has the size {tuple(a_shape)} and {str(b)!r} {tuple(b_shape)}: a mask must have the size of "
-            "the true one."
-        )
-    if a_affine is None or b_affine is None:
-        return
-    shape = [*a_shape, 1][:3]
-    corners = np.array([[*corner, 1] for corner in itertools.product(*((0, n - 1) for n in shape))]).T
-    apart = np.linalg.norm(((a_affine - b_affine) @ corners)[:3], axis=0).max()
-    voxel = np.linalg.norm(b_affine[:3, :3], axis=0).min()
-    if apart > voxel / 2:
-        raise ValueError(
-            f"{str(a)!r} and {str(b)!r} lie in different places, {apart:.1f} mm apart: a mask must have spacing, "
-            "origin and orientation of the true one."
-        )
 
 
 def _mean(values: Sequence[float]) -> float:

@@ -9,30 +9,35 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-
 """The options of the bundles: what each may be, declared once, and checked before anything is made from them."""
 
 from __future__ import annotations
 
 import contextlib
 import math
-import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
-
-import torch
-import yaml
 
 from monai_sscm.command_line import command_line_words
 from monai_sscm.errors import shown
+from monai_sscm.option_values import (
+    Wrong,
+    boolean,
+    choice,
+    device,
+    list_of,
+    number,
+    pasted_classes,
+    path,
+    paths,
+    pattern,
+    span,
+    stride,
+    text,
+)
 
 __all__ = ["OPTIONS", "Option", "Options"]
-
-
-class _Wrong(Exception):
-    """What an option must be, where it is something else."""
 
 
 @dataclass(frozen=True)
@@ -69,233 +74,100 @@ class Option:
             for tried in (value, ""):  # the second says what it must be
                 with contextlib.suppress(TypeError, ValueError, ArithmeticError, RecursionError, OSError):
                     return self.read("" if tried is None else tried)
-            raise _Wrong("another value")
-        except _Wrong as e:
+            raise Wrong("another value")
+        except Wrong as e:
             raise ValueError(f"`{name}` must be {e}{', or null' * self.null}, got {shown(value)}.") from None
 
 
-def _number(kind: type, low: float, high: float = math.inf, above: bool = False, below: bool = False) -> Callable:
-    """Reads a number from ``low``, excluded if it must lie ``above``, to ``high``, excluded if ``below``."""
-    what = "a whole number" if kind is int else "a number"
-    if high < math.inf:
-        what += f" from {low:g}{' (excluded)' * above} to {high:g}{' (excluded)' * below}"
-    elif low > -math.inf:
-        what += f" above {low:g}" if above else f" of at least {low:g}"
-
-    def read(value: Any) -> Any:
-        try:
-            number = float(value)
-        except (TypeError, ValueError, OverflowError):
-            raise _Wrong(what) from None
-        inside = (number > low if above else number >= low) and (number < high if below else number <= high)
-        if isinstance(value, bool) or not math.isfinite(number) or not inside or kind(number) != number:
-            raise _Wrong(what)
-        return kind(number)
-
-    return read
-
-
-def _choice(*choices: str) -> Callable:
-    def read(value: Any) -> str:
-        if str(value) not in choices:
-            raise _Wrong(f"one of {', '.join(map(repr, choices))}")
-        return str(value)
-
-    return read
-
-
-def _boolean(value: Any) -> bool:
-    if isinstance(value, str) and value.strip().lower() in ("true", "false"):
-        return value.strip().lower() == "true"
-    if not isinstance(value, bool):
-        raise _Wrong("true or false")
-    return value
-
-
-def _text(value: Any) -> str:
-    # the command line makes a number of a name that looks like one
-    text = str(value)
-    if isinstance(value, bool) or not isinstance(value, (str, int, Path)) or not text.strip() or "\n" in text:
-        raise _Wrong("a text")
-    return text
-
-
-def _path(value: Any) -> str:
-    try:
-        return _text(value)
-    except _Wrong:
-        raise _Wrong("the path of a file or folder") from None
-
-
-def _pattern(value: Any) -> str:
-    what = 'a regular expression for the start of names, with the patient in parentheses, such as "(p[0-9]+)_"'
-    try:
-        if re.compile(_text(value)).groups < 1:
-            raise _Wrong(what)
-    except (re.error, _Wrong) as e:
-        raise _Wrong(what + (f" ({e})" if isinstance(e, re.error) else "")) from None
-    return str(value)
-
-
-def _items(value: Any) -> list[Any]:
-    """A sequence, or the text of one, ``[a, b]`` or ``a,b``, as a list; one item alone as a list of it."""
-    if isinstance(value, str):
-        text = value.strip()
-        if text.startswith("["):
-            try:
-                value = yaml.safe_load(text)
-            except yaml.YAMLError:
-                value = None
-            if not isinstance(value, list):
-                raise _Wrong("")
-        else:
-            value = [item.strip() for item in text.split(",")]
-    if isinstance(value, (int, float)):
-        value = [value]
-    if not isinstance(value, Sequence):
-        raise _Wrong("")
-    return list(value)
-
-
-def _list(what: str, read_item: Callable, shortest: int = 1, longest: int = 10_000, unique: bool = False) -> Callable:
-    def read(value: Any) -> list[Any]:
-        try:
-            items = [read_item(item) for item in _items(value)]
-        except _Wrong:
-            raise _Wrong(what) from None
-        if not shortest <= len(items) <= longest or (unique and len(set(items)) != len(items)):
-            raise _Wrong(what)
-        return items
-
-    return read
-
-
-def _paste_classes(value: Any) -> Any:
-    if value in ("foreground", "random_half"):
-        return value
-    what = "a list of different class indices, 'foreground' or 'random_half'"
-    return _list(what, _number(int, 0), unique=True)(value)
-
-
-def _device(value: Any) -> torch.device:
-    try:
-        device = torch.device(value)
-    except Exception:  # of several kinds
-        raise _Wrong("a device of PyTorch, such as 'cpu' or 'cuda:0'") from None
-    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
-        raise _Wrong(f"a device that is there: PyTorch finds {torch.cuda.device_count()} CUDA devices")
-    try:
-        if device.type == "meta":
-            raise ValueError
-        torch.empty(1, device=device)
-    except Exception:  # each backend's own
-        raise _Wrong("a device that PyTorch can use here") from None
-    return device
-
-
-def _paths(what: str) -> Callable:
-    def read(value: Any) -> Any:
-        is_list = isinstance(value, str) and value.strip().startswith("[") and not Path(value).exists()
-        is_list = is_list or isinstance(value, (list, tuple))
-        return _list(what, _path)(value) if is_list else _path(value)
-
-    return read
-
-
-_COUNT, _AT_LEAST_0 = _number(int, 1), _number(int, 0)
-_SHARE, _POSITIVE, _NOT_NEGATIVE = _number(float, 0, 1), _number(float, 0, above=True), _number(float, 0)
-_SIZE = _list("a list of 2 or 3 whole numbers of at least 1", _COUNT, 2, 3)
-_CROP = _choice("anywhere", "with_classes")
-_SPACING = _list("a list of 2 or 3 numbers above 0, in mm", _POSITIVE, 2, 3)
-
-
-def _stride(value: Any) -> Any:
-    return _SIZE(value) if isinstance(value, (list, tuple)) else _COUNT(value)
-
-
-def _intensity_range(value: Any) -> list[float]:
-    what = "two intensities, the lower one first"
-    low_high = _list(what, _number(float, -math.inf), 2, 2)(value)
-    if not low_high[0] < low_high[1]:
-        raise _Wrong(what)
-    return low_high
-
+_COUNT, _AT_LEAST_0 = number(int, 1), number(int, 0)
+_SHARE, _POSITIVE, _NOT_NEGATIVE = number(float, 0, 1), number(float, 0, above=True), number(float, 0)
+_SIZE = list_of("a list of 2 or 3 whole numbers of at least 1", _COUNT, 2, 3)
+_CROP = choice("anywhere", "with_classes")
+_INTENSITIES = span("two intensities, the lower one first", number(float, -math.inf))
+_SPACING = list_of("a list of 2 or 3 numbers above 0, in mm", _POSITIVE, 2, 3)
 
 #: by name; a bundle may have options of its own, which are taken as they are
 OPTIONS: dict[str, Option] = {
     # data
-    "dataset_dir": Option(_path),
-    "num_labeled": Option(_COUNT, null=True, kept=True),
-    "val_fraction": Option(_number(float, 0, 1, below=True), kept=True),
-    "train_on_test_images": Option(_boolean, kept=True),
-    "unlabeled_images": Option(_boolean, kept=True),
-    "spatial_dims": Option(_number(int, 2, 3), kept=True),
+    "dataset_dir": Option(path),
+    "num_labeled": Option(_AT_LEAST_0, null=True, kept=True),
+    "val_fraction": Option(number(float, 0, 1, below=True), kept=True),
+    "train_on_test_images": Option(boolean, kept=True),
+    "unlabeled_images": Option(boolean, kept=True),
+    "spatial_dims": Option(number(int, 2, 3), kept=True),
     "in_channels": Option(_COUNT, kept=True),
     "class_names": Option(
-        _list("a list of at least 2 different names, background first", _text, 2, unique=True), kept=True
+        list_of("a list of at least 2 different names, background first", text, 2, unique=True), kept=True
     ),
-    "group_pattern": Option(_pattern, null=True, kept=True),
-    "ignore_index": Option(_number(int, -math.inf), null=True, kept=True),
-    "paste_classes": Option(_paste_classes, kept=True),
+    "group_pattern": Option(pattern, null=True, kept=True),
+    "ignore_index": Option(number(int, -math.inf), null=True, kept=True),
+    "paste_classes": Option(pasted_classes, kept=True),
     "paste_prob": Option(_SHARE, kept=True),
     "paste_margin": Option(_AT_LEAST_0, kept=True),
-    "keep_class_shares": Option(_boolean, kept=True),
+    "keep_class_shares": Option(boolean, kept=True),
     "zoom": Option(_POSITIVE, kept=True),
     "shortest_side": Option(_COUNT, null=True, kept=True),
-    "field_of_view": Option(_choice("find"), null=True, kept=True),
+    "field_of_view": Option(choice("find"), null=True, kept=True),
     "spacing": Option(_SPACING, null=True, kept=True),
     "size": Option(_SIZE, null=True, kept=True),
-    "intensity_range": Option(_intensity_range, null=True, kept=True),
+    "intensity_range": Option(
+        span("two intensities, the lower one first", number(float, -math.inf)), null=True, kept=True
+    ),
     "patch_size": Option(_SIZE, kept=True),
-    "channels": Option(_list("a list of at least 2 whole numbers of at least 1", _COUNT, 2), kept=True),
+    "channels": Option(list_of("a list of at least 2 whole numbers of at least 1", _COUNT, 2), kept=True),
     "strides": Option(
-        _list("a list of whole numbers of at least 1, or of lists with one for each axis", _stride), kept=True
+        list_of("a list of whole numbers of at least 1, or of lists with one for each axis", stride), kept=True
     ),
     "mirror_axes": Option(
-        _list("a list of different axes, from 0 to 2", _number(int, 0, 2), 0, 3, unique=True), kept=True
+        list_of("a list of different axes, from 0 to 2", number(int, 0, 2), 0, 3, unique=True), kept=True
     ),
-    "turn": Option(_boolean, kept=True),
+    "turn": Option(boolean, kept=True),
+    "rotate_range": Option(
+        list_of("one or three numbers of degrees from 0 to 180", number(float, 0, 180), 1, 3), kept=True
+    ),
+    "scale_range": Option(span("two factors above 0, the smaller one first", _POSITIVE, equal=True), kept=True),
     "labeled_crop": Option(_CROP, kept=True),
     "donor_crop": Option(_CROP, kept=True),
-    "align_donors": Option(_boolean, kept=True),
+    "align_donors": Option(boolean, kept=True),
     "batch_size": Option(_COUNT, kept=True),
     "num_workers": Option(_AT_LEAST_0),
     "cache_gigabytes": Option(_NOT_NEGATIVE),
     # training
-    "method": Option(_text, kept=True),
-    "seed": Option(_number(int, 0, 2**32 - 1)),
-    "init_from": Option(_path, null=True),
-    "resume": Option(_boolean),
+    "method": Option(text, kept=True),
+    "seed": Option(number(int, 0, 2**32 - 1)),
+    "init_from": Option(path, null=True),
+    "resume": Option(boolean),
     "max_epochs": Option(_COUNT),
     "epoch_length": Option(_COUNT),
     "val_interval": Option(_COUNT),
     "learning_rate": Option(_POSITIVE, kept=True),
     "weight_decay": Option(_NOT_NEGATIVE, kept=True),
-    "device": Option(_device),
-    "amp": Option(_boolean, null=True),
-    "output_dir": Option(_path),
-    "update_model": Option(_boolean),
+    "device": Option(device),
+    "amp": Option(boolean, null=True, kept=True),
+    "output_dir": Option(path),
+    "update_model": Option(boolean),
     # method
-    "teacher_decay": Option(_number(float, 0, 1, below=True), kept=True),
+    "teacher_decay": Option(number(float, 0, 1, below=True), kept=True),
     "confidence_threshold": Option(_SHARE, kept=True),
-    "confidence_weighting": Option(_choice("image", "pixel"), kept=True),
+    "confidence_weighting": Option(choice("image", "pixel", "class"), kept=True),
     "supervised_weight": Option(_NOT_NEGATIVE, kept=True),
     "unsupervised_weight": Option(_NOT_NEGATIVE, kept=True),
     "rampup_steps": Option(_AT_LEAST_0, kept=True),
-    "feature_layer": Option(_text, kept=True),
+    "feature_layer": Option(text, kept=True),
     "feature_channels": Option(_COUNT, kept=True),
     "adversarial_weight": Option(_NOT_NEGATIVE, kept=True),
     "adversarial_interval": Option(_COUNT, kept=True),
     "discriminator_learning_rate": Option(_POSITIVE, kept=True),
     # evaluation and inference
-    "part": Option(_choice("val", "test")),
-    "checkpoint": Option(_paths("a checkpoint or a list of them")),
-    "weights": Option(_choice("teacher", "student")),
-    "evaluation_dir": Option(_path),
-    "input": Option(_paths("an image, a folder of images or a list of them"), null=True),
-    "save_probabilities": Option(_boolean),
-    "save_overlays": Option(_boolean),
-    "overlap": Option(_number(float, 0, 1, below=True)),
+    "part": Option(choice("val", "test")),
+    "checkpoint": Option(paths("a checkpoint or a list of them")),
+    "weights": Option(choice("teacher", "student")),
+    "evaluation_dir": Option(path),
+    "input": Option(paths("an image, a folder of images or a list of them"), null=True),
+    "save_probabilities": Option(boolean),
+    "save_overlays": Option(boolean),
+    "quality": Option(boolean),
+    "overlap": Option(number(float, 0, 1, below=True)),
     "sw_batch_size": Option(_COUNT),
     "slab": Option(_COUNT),
 }
@@ -347,6 +219,9 @@ class Options(Mapping):
             raise ValueError(
                 f"`mirror_axes` must be axes from 0 to {dims - 1}, as `spatial_dims` says, got {values['mirror_axes']}."
             )
+        if dims and len(values.get("rotate_range") or [0]) not in {1, 2 * dims - 3}:
+            what = "1 number or 3" if dims == 3 else "1 number"
+            raise ValueError(f"`rotate_range` must have {what}, as `spatial_dims` says, got {values['rotate_range']}.")
         if values.get("size") and values.get("spacing"):
             raise ValueError("`size` and `spacing` both say how large slices are: set one of them to null.")
         self._check_network(size_multiple)

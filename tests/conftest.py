@@ -14,7 +14,10 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # the workers of pytest-xdist, and what they start, share the cores
 
 import pytest
 

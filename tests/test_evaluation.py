@@ -15,6 +15,7 @@ import json
 import math
 from pathlib import Path
 
+import nibabel
 import numpy as np
 import pytest
 import SimpleITK as sitk
@@ -294,3 +295,72 @@ def test_masks_of_0_and_255_beside_others(tmp_path):
         picture(tmp_path / "labels" / f"{i}.png", mask)
     with pytest.raises(ValueError, match=r"0.png' has the values 0 and 255, others have 3 classes"):
         evaluate_masks(tmp_path / "masks", tmp_path / "labels")
+
+
+LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
+
+
+def nifti(path: Path, mask: np.ndarray, affine: np.ndarray = LPS) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    nibabel.save(nibabel.Nifti1Image(mask, affine), path)
+    return path
+
+
+@pytest.mark.parametrize("axes", [(), (1,), (1, 1)])
+@pytest.mark.parametrize("ours", ["a.png", "a.nii.gz"])
+def test_a_picture_and_nifti_are_shown_to_lie_the_same_way_up(tmp_path, ours, axes):
+    """Or refused: transposed, square, mirrored or turned ones cannot be told from those that are not."""
+    names = (ours, "b.nii" if ours == "a.png" else "b.png")
+
+    def pair(first: np.ndarray, second: np.ndarray, affine: np.ndarray = LPS) -> list[dict]:
+        made = []
+        for name, mask in zip(names, (first, second), strict=True):
+            is_picture = name.endswith(".png")
+            path = tmp_path / name
+            made.append(picture(path, mask) if is_picture else nifti(path, mask.reshape(*mask.shape, *axes), affine))
+        return scores(*made)
+
+    mask = box()
+    assert pair(mask, mask)[0]["dice"] == 1.0
+    with pytest.raises(ValueError, match=f"'.*{names[0]}' is transposed to '.*{names[1]}', with"):
+        pair(mask, mask.T.copy())
+    square = mask[:, :10][:10].copy()
+    with pytest.raises(ValueError, match=f"'.*{names[0]}' may be transposed to .* fits both ways"):
+        pair(square, square)
+    for signs in ([1, 1, 1, 1], [-1, 1, 1, 1], [1, -1, 1, 1]):
+        with pytest.raises(ValueError, match=f"'.*{names[0]}' may lie another way up than '.*{names[1]}'"):
+            pair(mask, mask, np.diag(np.array(signs, float)))
+
+
+def test_a_field_of_view_lies_the_same_way_up_too(tmp_path):
+    a, b = nifti(tmp_path / "a.nii", box(size=(10, 10))), nifti(tmp_path / "b.nii", box(size=(10, 10)))
+    with pytest.raises(ValueError, match="'.*a.nii' may be transposed to '.*field.png'"):
+        scores(a, b, within=picture(tmp_path / "field.png", np.ones((10, 10), np.uint8)))
+
+
+@pytest.mark.parametrize("turn", [(0, 1, 2), (1, 0, 2), (2, 0, 1)])
+@pytest.mark.parametrize("signs", [(1, 1, 1), (-1, 1, -1)])
+def test_volumes_that_are_stored_in_other_axes(tmp_path, turn, signs):
+    """As another program saves a mask: turned onto the predicted one, and scored voxel by voxel."""
+    random = np.random.default_rng(0)
+    ours, theirs = random.integers(0, 2, (2, 6, 5, 4)).astype(np.uint8)
+    affine = np.diag([-1.0, -1.5, 3.0, 1.0])
+    affine[:3, 3] = 7, -3, 11
+    stored = nibabel.Nifti1Image(theirs, affine).as_reoriented(
+        np.array([[turn.index(i), signs[i]] for i in range(3)], float)
+    )
+    nibabel.save(stored, tmp_path / "b.nii.gz")
+    row = scores(nifti(tmp_path / "a.nii.gz", ours, affine), tmp_path / "b.nii.gz")[0]
+    assert row["dice"] == pytest.approx(2 * (ours & theirs).sum() / (ours.sum() + theirs.sum()))
+    assert stored.shape == theirs.shape or turn != (0, 1, 2)
+
+
+def test_values_that_are_no_numbers(tmp_path):
+    a, b = nifti(tmp_path / "a.nii", box()), nifti(tmp_path / "b.nii", np.where(box() > 0, np.nan, 0.0))
+    with pytest.raises(ValueError, match=r"b.nii' has the values \[nan\], but each pixel must be a class index"):
+        scores(a, b)
+
+
+def test_masks_of_0_and_65535(tmp_path):
+    a, b = picture(tmp_path / "a.png", box()), picture(tmp_path / "b.png", box().astype(np.uint16) * 65535)
+    assert scores(a, b)[0]["dice"] == 1.0

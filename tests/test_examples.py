@@ -9,21 +9,18 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""The examples that people read first: every docstring's, and the README's."""
+"""The example of every docstring."""
 
 from __future__ import annotations
 
 import doctest
 import importlib
 import pkgutil
-import re
-from pathlib import Path
 
 import pytest
 
 import monai_sscm
 
-README = Path(__file__).parents[1] / "README.md"
 MODULES = sorted(m.name for m in pkgutil.walk_packages(monai_sscm.__path__, "monai_sscm.") if "__main__" not in m.name)
 
 
@@ -43,17 +40,3 @@ def test_what_users_import_has_an_example():
         module = getattr(monai_sscm, package)
         missing = [name for name in module.__all__ if ">>>" not in (getattr(module, name).__doc__ or "")]
         assert set(missing) <= exempt
-
-
-def test_readme_python_blocks():
-    blocks = re.findall(r"```python\n(.*?)```", README.read_text(), flags=re.DOTALL)
-    assert len(blocks) == 2
-    for block in blocks:
-        scope: dict = {}
-        exec(compile(block, str(README), "exec"), scope)
-        assert "mixed_image" in scope["batch"] if "batch" in scope else not scope["teacher"].training
-
-
-def test_readme_names_files_that_exist():
-    for path in re.findall(r"(?:bundles|benchmarks)/[\w./]+\.(?:yaml|png|py|jsonl)", README.read_text()):
-        assert (README.parent / path).is_file(), path

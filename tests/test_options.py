@@ -24,7 +24,7 @@ from monai_sscm.options import OPTIONS, Options
 
 #: good values of each option, as objects and as the text of a command line, with what they become
 GOOD = {
-    "num_labeled": [(2, 2), ("2", 2), (None, None), ("null", None), (3.0, 3)],
+    "num_labeled": [(2, 2), (0, 0), ("2", 2), (None, None), ("null", None), (3.0, 3)],
     "spatial_dims": [(2, 2), ("3", 3)],
     "class_names": [
         (["background", "vessel"], ["background", "vessel"]),
@@ -59,7 +59,7 @@ GOOD = {
 
 #: values that no option of the kind takes
 BAD = {
-    "num_labeled": ["two", 0, -1, 1.5, True, [2], "nan"],
+    "num_labeled": ["two", -1, 1.5, True, [2], "nan"],
     "spatial_dims": [1, 4, "2d", None],
     "in_channels": [0, None, "rgb"],
     "class_names": ["vessel", "vessel,", "a,,b", "a,a", ["one"], ["a", "a"], "[a", [["a"], ["b"]], 3, None],

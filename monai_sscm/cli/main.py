@@ -20,7 +20,7 @@ from collections.abc import Sequence
 
 import monai_sscm
 
-from . import bundle, demo, evaluate, phantoms, plan, predict, prepare, study, train
+from . import bundle, demo, evaluate, export, phantoms, plan, predict, prepare, study, suggest, train
 from .arguments import CommandParser
 
 __all__ = ["main"]
@@ -63,6 +63,6 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser("monai-sscm", description="Semi-supervised segmentation for MONAI.")
     parser.add_argument("--version", action="version", version=f"monai-sscm {monai_sscm.__version__}")
     subparsers = parser.add_subparsers(metavar="command", parser_class=CommandParser)
-    for command in (train, predict, evaluate, plan, demo, study, prepare, bundle, phantoms):
+    for command in (train, predict, evaluate, suggest, export, plan, demo, study, prepare, bundle, phantoms):
         command.add_parser(subparsers)
     return parser

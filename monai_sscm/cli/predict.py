@@ -13,6 +13,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -21,11 +22,13 @@ from .arguments import add_command
 
 __all__ = ["add_parser", "run"]
 
+_logger = logging.getLogger(__name__)
+_RESULT = Path("models") / "model.pt"
 # what says how images are seen, first of all
 _VIEW = ("spatial_dims", "in_channels", "class_names")
 # values of inference.yaml that are no matter of what the networks see: the first's are taken
 _NO_MATTER = (
-    *("input", "output_dir", "save_probabilities", "save_overlays", "checkpoint", "weights", "bundle_name"),
+    *("input", "output_dir", "save_probabilities", "save_overlays", "quality", "checkpoint", "weights", "bundle_name"),
     *("overlap", "sw_batch_size", "slab", "device", "amp"),
 )
 
@@ -36,7 +39,8 @@ def add_parser(subparsers: Any) -> None:
         subparsers,
         "predict",
         "segment images: masks of the format, size and geometry of each",
-        "any value of inference.yaml, such as --save_overlays true, --save_probabilities true, --device cpu",
+        "any value of inference.yaml, such as --save_overlays true, --save_probabilities true, --device cpu; "
+        "--quality false leaves out quality.csv, and is faster",
     )
     parser.add_argument("input", nargs="+", metavar="INPUT", help="images, a folder of images, or a list (.txt)")
     parser.add_argument(
@@ -81,6 +85,13 @@ def run(input: Sequence[str], model: Sequence[str], output_dir: str, options: Ma
                 settings.get(name)  # refuses to give one in which they differ
     for config in configs[1:]:
         _check_alike(configs[0], config)
+    if "quality" in _read(configs[0]):  # bundles of earlier versions cannot say
+        values = {"quality": "true", **values}
+        is_result = (
+            len(found) == 1 and found[0][1] == found[0][0] / _RESULT and not {"checkpoint", "weights"} & {*options}
+        )
+        if is_result and values["quality"].strip().lower() == "true":
+            _calibrate(found[0][0])
     values |= {"input": input[0] if len(input) == 1 else list(input), "output_dir": output_dir}
     run_config([configs[0]], values)
 
@@ -98,7 +109,16 @@ def _find(name: str) -> tuple[Path, Path]:
             f"There is no model {name!r}: give the folder of a training or of a bundle, or one of "
             f"{', '.join(bundle_names())}."
         )
-    return root, path.resolve() if path.is_file() else root / "models" / "model.pt"
+    return root, path.resolve() if path.is_file() else root / _RESULT
+
+
+def _calibrate(root: Path) -> None:
+    from monai_sscm.metrics import Calibration
+    from monai_sscm.review import calibrate
+
+    found = calibrate(root)
+    if not isinstance(found, Calibration):
+        _logger.info(f"The quality of masks is known in ranks only: {found}.")
 
 
 def _check_finished(weights: Path) -> None:
@@ -114,11 +134,16 @@ def _check_finished(weights: Path) -> None:
     raise ValueError(f"The bundle {str(root)!r} has no weights yet: train it by `monai-sscm train` first.")
 
 
-def _check_alike(first: Path, other: Path) -> None:
-    """Refuse configurations that read, show or segment images in different ways."""
+def _read(config: Path) -> dict[str, Any]:
     import yaml
 
-    a, b = (yaml.safe_load(path.read_text("utf-8")) for path in (first, other))
+    values: dict[str, Any] = yaml.safe_load(config.read_text("utf-8"))
+    return values
+
+
+def _check_alike(first: Path, other: Path) -> None:
+    """Refuse configurations that read, show or segment images in different ways."""
+    a, b = _read(first), _read(other)
     different = [name for name in {**a, **b} if name not in _NO_MATTER and a.get(name) != b.get(name)]
     if different:
         raise ValueError(

@@ -9,11 +9,13 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""``monai-sscm study``: a fair comparison of methods."""
+"""``monai-sscm study``: a verdict on a folder, or a fair comparison of methods."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from argparse import ArgumentTypeError
+from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 from monai_sscm.bundle import bundle_names
@@ -23,12 +25,22 @@ from .arguments import add_command, name_value_pair, positive_int
 
 __all__ = ["add_parser", "run"]
 
+# arguments of a study that a folder's verdict has as well
+_OF_BOTH = ("output_dir", "group_pattern", "jobs", "threads")
+# whose defaults are the functions' own, which differ
+_WITH_DEFAULTS = ("output_dir", "threads")
+
 
 def add_parser(subparsers: Any) -> None:
     """Add the command ``study``."""
     parser = add_command(
-        subparsers, "study", "compare methods fairly: train and score methods x labels x seeds; tables and a report"
+        subparsers,
+        "study",
+        "with FOLDER: do its unlabeled images help? the planned method against supervised training, with a verdict; "
+        "else compare methods x labels x seeds of a bundle; tables and a report",
     )
+    parser.add_argument("folder", nargs="?", metavar="FOLDER", help="folder of your data set, or its list (.json)")
+    parser.add_argument("--hours", type=_hours, help="with FOLDER: for all trainings together; else 4")
     parser.add_argument(
         "--bundle",
         default="chase_vessel_segmentation",
@@ -39,7 +51,8 @@ def add_parser(subparsers: Any) -> None:
         "--dataset_dir", help="folder of the data set; else procedural images and few steps, as a trial"
     )
     parser.add_argument(
-        "--output_dir", default="runs/study", help="folder for the results; the same command continues there"
+        "--output_dir",
+        help="folder for the results; the same command continues there; else runs/study, or runs/study_<FOLDER's name>",
     )
     parser.add_argument(
         "--methods", nargs="+", metavar="METHOD", help=f"of {', '.join(METHODS)}, full_supervision; else all"
@@ -65,12 +78,53 @@ def add_parser(subparsers: Any) -> None:
     )
     parser.add_argument("--reference", default="supmix_sufd", help="method that the others are compared with")
     parser.add_argument("--jobs", type=positive_int, default=1, help="trainings at a time")
-    parser.add_argument("--threads", type=positive_int, default=1, help="threads of each")
-    parser.set_defaults(func=run)
+    parser.add_argument("--threads", type=positive_int, help="threads of each; else 1, or with FOLDER all, shared")
+    defaults = {action.dest: action.default for action in parser._actions}
+    parser.set_defaults(func=partial(run, defaults=defaults))
 
 
-def run(values: Sequence[tuple[str, str]], **arguments: Any) -> None:
-    """Run the command, see :py:func:`monai_sscm.study.study`."""
-    from monai_sscm.study import study
+def run(folder: str | None, hours: float | None, defaults: Mapping[str, Any], **arguments: Any) -> None:
+    """
+    Run the command, see :py:func:`monai_sscm.study.guide` and :py:func:`monai_sscm.study.study`.
 
-    study(values=dict(values), **arguments)
+    Args:
+        folder: folder of the data set to give a verdict on. None: a study of a bundle's methods.
+        hours: for the verdict.
+        defaults: those of the arguments.
+        arguments: the others.
+
+    Raises:
+        ValueError: when arguments of the one are given for the other.
+    """
+    values = dict(arguments.pop("values"))
+    if folder is None:
+        if hours is not None:
+            raise ValueError("`--hours` goes with a FOLDER: `monai-sscm study FOLDER --hours 4`.")
+        from monai_sscm.study import study
+
+        given = {name: value for name, value in arguments.items() if value is not None or name not in _WITH_DEFAULTS}
+        study(values=values, **given)
+        return
+    others = [name for name, value in arguments.items() if name not in _OF_BOTH and value != defaults[name]]
+    if others:
+        raise ValueError(
+            f"`--{others[0]}` does not go with a FOLDER, whose methods, labels and seeds are chosen: leave it out, or "
+            "name the data set by --dataset_dir and a --bundle."
+        )
+    from monai_sscm.study import guide
+
+    if arguments["group_pattern"] is not None:
+        values["group_pattern"] = arguments["group_pattern"]
+    given = {name: arguments[name] for name in ("output_dir", "jobs", "threads")}
+    given |= {} if hours is None else {"hours": hours}
+    guide(folder, values=values, **given)
+
+
+def _hours(text: str) -> float:
+    try:
+        hours = float(text)
+    except ValueError:
+        hours = 0.0
+    if not 0 < hours < float("inf"):
+        raise ArgumentTypeError(f"must be a number above 0, got {text!r}")
+    return hours

@@ -135,9 +135,10 @@ def _plan(data: Path, folder: Path, options: Mapping[str, str]) -> None:
 def _goes_on(folder: Path, config: Mapping[str, Any], data: Path, options: Mapping[str, str]) -> bool:
     """Whether there is a training to go on with; refuses one of other data or values."""
     from monai_sscm.command_line import read_value
+    from monai_sscm.handlers import has_checkpoint
     from monai_sscm.options import OPTIONS
 
-    started = any((folder / "states" / name).is_file() for name in ("last.pt", "previous.pt"))
+    started = has_checkpoint(folder)
     planned = (folder / "docs" / "plan.md").is_file()
     trained_on = _trained_on(config)
     if (started or planned) and trained_on != data and (trained_on.exists() or not started):

@@ -54,7 +54,8 @@ def semi_supervised_datalist(
 
     Args:
         dataset_dir: folder of the data set, or the JSON file of a data list.
-        num_labeled: how many training images keep their masks. None: all.
+        num_labeled: how many training images keep their masks. None: all. 0: none, and none needs to have one, as at
+            a client of a federation that labels nothing.
         seed: chooses them; see :py:func:`select_labeled`.
         group_pattern: regular expression whose first group is the patient in a file name. It is matched at the name's
             start and must fit all images. None: every image is a patient of its own. What the data set says goes first:
@@ -112,7 +113,7 @@ def datalist_of_layout(
         >>> len(datalist_of_layout(read_layout(folder), num_labeled=2)["unlabeled"])
         4
     """
-    if not any(case.label is not None for case in layout.cases):
+    if num_labeled != 0 and not any(case.label is not None for case in layout.cases):
         raise FileNotFoundError(
             f"None of the {len(layout.cases)} images in {layout.root!r} has a mask: check their names."
         )
@@ -121,7 +122,7 @@ def datalist_of_layout(
         cases = _hold_out(cases, val_fraction)
     parts = {part: [case for case in cases if (case.part or "train") == part] for part in PARTS}
     items = {part: [_item(case) for case in parts[part] if case.label is not None] for part in PARTS}
-    if not items["train"]:
+    if num_labeled != 0 and not items["train"]:
         others = " and ".join(f"{len(items[part])} {part}" for part in ("val", "test") if items[part])
         raise ValueError(
             f"No image of {layout.root!r} with a mask is left for training, as these are {others} images: add images "
@@ -212,7 +213,7 @@ def select_labeled(
 
     Args:
         items: the training images.
-        num_labeled: length of the list; None takes all.
+        num_labeled: length of the list; None takes all, 0 none.
         seed: seed of the order.
         groups: patient of each item.
         preferred: whether to prefer an item, such as one with a rare class. At least half of the list is preferred
@@ -222,7 +223,7 @@ def select_labeled(
         the chosen items in their order, and the rest in theirs.
 
     Raises:
-        ValueError: when there are fewer items than asked for, or none is asked for.
+        ValueError: when there are fewer items than asked for.
 
     Example:
         >>> from monai_sscm.data import select_labeled
@@ -233,7 +234,7 @@ def select_labeled(
     """
     if num_labeled is None:
         num_labeled = len(items)
-    if not 1 <= num_labeled <= len(items):
+    if not 0 <= num_labeled <= len(items):
         raise ValueError(
             f"`num_labeled` is {num_labeled}, but the training part has {len(items)} images with masks: give at "
             f"most {len(items)}."

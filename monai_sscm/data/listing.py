@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path, PurePath
@@ -22,11 +23,14 @@ from typing import Any
 
 import ignite.distributed as idist
 
+from .contents import content_marks
 from .layouts import Layout
 from .layouts.layout import EXTRAS
 
 __all__ = ["describe_changes", "listed_images"]
 
+_LEARNED_FROM = ("labeled", "unlabeled", "val")
+_MARKS = re.compile(r"(?<=bytes) \([0-9a-f ]*\)")
 _WORDS = {part: part for part in ("labeled", "unlabeled", "val", "test")} | {"val": "validation"}
 _logger = logging.getLogger(__name__)
 
@@ -35,7 +39,8 @@ def listed_images(
     datalist: Mapping[str, Sequence[Mapping[str, Any]]], dataset_dir: str | Path
 ) -> dict[str, dict[str, str]]:
     """
-    What a training learns from and chooses by: the images in their order, each with its mask, patient and file sizes.
+    What a training learns from and chooses by: the images in their order, each with its mask, patient, file sizes and a
+    mark of what is in the files, see ``monai_sscm.data.contents.content_marks``.
 
     Args:
         datalist: items by ``labeled``, ``unlabeled`` and ``val``, see
@@ -53,22 +58,31 @@ def listed_images(
         ...     _ = open(os.path.join(folder, name), "w").write(name)
         >>> item = {"image": f"{folder}/a.png", "label": f"{folder}/a_mask.png", "group": "a"}
         >>> listed_images({"labeled": [item], "unlabeled": [], "val": []}, folder)["labeled"]
-        {'a.png': 'of 5 bytes, mask a_mask.png of 10 bytes, patient a'}
+        {'a.png': 'of 5 bytes (29d6e224), mask a_mask.png of 10 bytes (85273d74), patient a'}
     """
     root = Path(dataset_dir)
     root = root.parent if root.is_file() else root
-    return {
-        part: dict(_name_and_details(item, root) for item in datalist[part]) for part in ("labeled", "unlabeled", "val")
-    }
+    items = [item for part in _LEARNED_FROM for item in datalist[part]]
+    marks = content_marks((file for item in items for file in _files(item)), _masks(items))
+    return {part: dict(_name_and_details(item, root, marks) for item in datalist[part]) for part in _LEARNED_FROM}
 
 
-def _name_and_details(item: Mapping[str, Any], root: Path) -> tuple[str, str]:
-    files = [item["image"]] if isinstance(item["image"], str) else [str(file) for file in item["image"]]
+def _files(item: Mapping[str, Any]) -> list[str]:
+    return [item["image"]] if isinstance(item["image"], str) else [str(file) for file in item["image"]]
+
+
+def _masks(items: Sequence[Mapping[str, Any]]) -> list[str]:
+    return [str(item["label"]) for item in items if "label" in item]
+
+
+def _name_and_details(item: Mapping[str, Any], root: Path, marks: Mapping[str, str]) -> tuple[str, str]:
+    files = _files(item)
     name = ", ".join(_relative(file, root) for file in files)
     name += f", slice {item['slice']}" if "slice" in item else ""
-    details = [f"of {sum(map(_size, files))} bytes"]
+    details = [f"of {sum(map(_size, files))} bytes ({' '.join(marks[file] for file in files)})"]
     if "label" in item:
-        details.append(f"mask {_relative(item['label'], root)} of {_size(item['label'])} bytes")
+        label = str(item["label"])
+        details.append(f"mask {_relative(label, root)} of {_size(label)} bytes ({marks[label]})")
     if "group" in item:
         details.append(f"patient {item['group']}")
     details += [f"{key} {list(item[key])}" for key in EXTRAS if key in item]
@@ -111,14 +125,33 @@ def describe_changes(before: Mapping[str, Mapping[str, str]], now: Mapping[str, 
     for part, ours in now.items():
         theirs = before.get(part, {})
         added, removed = [n for n in ours if n not in theirs], [n for n in theirs if n not in ours]
-        other = [name for name in ours if name in theirs and ours[name] != theirs[name]]
+        both = [name for name in ours if name in theirs]
+        other = [name for name in both if _MARKS.sub("", ours[name]) != _MARKS.sub("", theirs[name])]
         of_part = [f"{len(n)} {what} ({_some(n)})" for what, n in (("added", added), ("removed", removed)) if n]
         if other:
-            of_part.append(f"{other[0]} was {theirs[other[0]]}, and is {ours[other[0]]}")
+            was, now_is = (_MARKS.sub("", details[other[0]]) for details in (theirs, ours))
+            of_part.append(f"{other[0]} was {was}, and is {now_is}")
+        for what, changed in _other_contents({name: (theirs[name], ours[name]) for name in both}).items():
+            of_part.append(f"{len(changed)} with other contents {what} ({_some(changed)})")
         if not of_part and list(ours) != list(theirs):
             of_part = ["in another order"]
         changes += [f"{_WORDS[part]} images: {', '.join(of_part)}"] if of_part else []
     return "; ".join(changes) or None
+
+
+def _other_contents(details: Mapping[str, tuple[str, str]]) -> dict[str, list[str]]:
+    """
+    The images whose files have the sizes that they had and other contents, by what is changed: the image or its mask.
+    """
+    changed: dict[str, list[str]] = {}
+    for name, (before, now) in details.items():
+        if _MARKS.sub("", before) != _MARKS.sub("", now):
+            continue
+        marks, others = _MARKS.findall(before), _MARKS.findall(now)  # none in checkpoints of version 0.9
+        for what, mark, other in zip(("of the image", "of the mask"), marks, others, strict=False):
+            if mark != other:
+                changed.setdefault(what, []).append(name)
+    return changed
 
 
 def first_file(image: str | Sequence[str]) -> str:

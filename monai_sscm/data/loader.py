@@ -31,7 +31,8 @@ __all__ = ["SemiSupervisedLoader"]
 _CURE = {
     "labeled": "add images with masks",
     "unlabeled": "add images without masks, give a smaller `num_labeled`, or set `method` to supervised",
-    "donor": "give the labeled images, or no donor data set",
+    "donor": "the method pastes from labeled ones; a client of a federation that has none trains with `method` "
+    "fixmatch or mean_teacher, and `supervised_weight` 0",
 }
 
 
@@ -52,7 +53,8 @@ class SemiSupervisedLoader:
     of each batch order, and ``batch_size`` is that of one rank.
 
     Args:
-        labeled: data set of dictionaries with ``image`` and ``label``.
+        labeled: data set of dictionaries with ``image`` and ``label``. None: none; then the batches' ``image`` and
+            ``label`` are empty, for a trainer whose ``supervised_weight`` is 0.
         unlabeled: data set of dictionaries with ``image``. None: none, for supervised training.
         donor: data set of dictionaries with ``image`` and ``label``. None: none; use the labelled batch as donor.
         batch_size: images of each stream in a batch; or
@@ -85,7 +87,7 @@ class SemiSupervisedLoader:
 
     def __init__(
         self,
-        labeled: Dataset,
+        labeled: Dataset | None,
         unlabeled: Dataset | None = None,
         donor: Dataset | None = None,
         batch_size: int = 4,
@@ -117,6 +119,8 @@ class SemiSupervisedLoader:
             "donor_": (donor, donor_batch_size or batch_size),
         }
         sizes = {prefix: (dataset, size) for prefix, (dataset, size) in streams.items() if dataset is not None}
+        if labeled is None and unlabeled is None:
+            raise ValueError("There are neither labeled nor unlabeled images: give a data set of one kind at least.")
         lengths: dict[str, int] = {}
         for prefix, (dataset, _) in sizes.items():
             name = prefix.rstrip("_") or "labeled"
@@ -195,6 +199,9 @@ class SemiSupervisedLoader:
                         "opened."
                     )
                 merged.update({f"{prefix}{key}": value for key, value in batch.items()})
+            if "" not in self.streams:
+                unlabeled = torch.as_tensor(merged["unlabeled_image"])
+                merged.update(image=unlabeled[:0], label=unlabeled[:0, :1])
             yield merged
 
 

@@ -14,6 +14,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import re
 from collections import Counter
 from collections.abc import Sequence
@@ -24,8 +25,9 @@ import numpy as np
 
 from monai_sscm.data import datalist_of_layout, select_labeled
 from monai_sscm.data.datalist import patients, refuse_leaks
-from monai_sscm.data.layouts import read_layout
+from monai_sscm.data.layouts import Layout, read_layout
 from monai_sscm.data.layouts.split import apply_split, read_split
+from monai_sscm.data.listing import log_listing
 from monai_sscm.io import PictureReader, VolumeReader
 from monai_sscm.io.files import image_name, in_natural_order
 from monai_sscm.io.volumes import is_scan
@@ -39,6 +41,7 @@ COVID19_CT_SPLIT: dict[str, list[Any]] = json.loads(
     Path(__file__).with_name("covid19_ct_split.json").read_text("utf-8")
 )
 _STACK, _STACK_MASK = "tr_im.nii.gz", "tr_mask.nii.gz"
+_logger = logging.getLogger(__name__)
 # a volume that is a mask
 _MASK = re.compile(r"(^|[_-])(mask|msk|seg|label)")
 # a slice of a scan, as a picture
@@ -109,7 +112,9 @@ def covid19_ct_datalist(
     extra: list[dict[str, Any]] = []
     for item in parts["unlabeled"]:
         (own if "slice" in item or str(item["image"]) in masked else extra).append(item)
-    extra = extra if unlabeled_images else []
+    if extra and not unlabeled_images:
+        _logger.info(f"Of these, {len(extra)} unlabeled images are not used, as `unlabeled_images` is false.")
+        extra = []
     parts["unlabeled"] = own + extra
     _add_windows(extra)
     return parts
@@ -164,13 +169,35 @@ def _released_stack(
     groups = [item["group"] for item in parts["train"]]
     labeled, rest = select_labeled(parts["train"], num_labeled, seed, groups, lambda item: bool(rare[item["slice"]]))
     unlabeled = [{key: value for key, value in item.items() if key != "label"} for item in rest]
-    folders = [folder for folder in (root, root / "unlabeled_images") if folder.is_dir()]
-    volumes = [path for folder in folders for path in in_natural_order(folder.iterdir())]
-    volumes = [p for p in volumes if p.suffix and is_scan(p) and p.is_file() and p.name not in (_STACK, _STACK_MASK)]
-    volumes = [p for p in volumes if not _MASK.search(p.name.lower())]
+    passed_over = {
+        f"{image}, slice {i}": "the split does not name it" for i in range(sizes[0][-1]) if str(i) not in slices
+    }
+    volumes = _further_volumes(root, passed_over)
     group_of = patients([image_name(path) for path in volumes], group_pattern, split)
     unlabeled += [{"image": str(path), "group": group_of[image_name(path)]} for path in volumes]
-    return {"labeled": labeled, "unlabeled": unlabeled, "val": parts["val"], "test": parts["test"]}
+    lists = {"labeled": labeled, "unlabeled": unlabeled, "val": parts["val"], "test": parts["test"]}
+    log_listing(Layout("stack", str(root), [], None, None, [], passed_over), lists)
+    return lists
+
+
+def _further_volumes(root: Path, passed_over: dict[str, str]) -> list[Path]:
+    """The volumes beside the stack, which are unlabelled; what is none gets into ``passed_over``."""
+    volumes = []
+    for folder in (root, root / "unlabeled_images"):
+        for path in in_natural_order(folder.iterdir()) if folder.is_dir() else ():
+            if path.name in (_STACK, _STACK_MASK, "split.json", "unlabeled_images"):
+                continue
+            if path.name.startswith("."):
+                passed_over[str(path)] = "hidden"
+            elif path.is_dir():
+                passed_over[str(path)] = "a folder within"
+            elif not (path.suffix and is_scan(path) and path.is_file()):
+                passed_over[str(path)] = "no volume of a known format"
+            elif _MASK.search(path.name.lower()):
+                passed_over[str(path)] = "a mask by its name"
+            else:
+                volumes.append(path)
+    return volumes
 
 
 def _has_rare(item: dict[str, Any]) -> bool:

@@ -28,7 +28,7 @@ from .batch import concatenate
 from .keys import SemiSupervisedKeys as Keys
 from .view import weight_at
 
-__all__ = ["FeatureAlignment"]
+__all__ = ["FeatureAlignment", "one_alignment"]
 
 
 class FeatureAlignment:
@@ -194,3 +194,28 @@ class FeatureAlignment:
         """
         unwrap(self.discriminator).load_state_dict(state_dict["discriminator"])
         self.optimizer.load_state_dict(state_dict["discriminator_optimizer"])
+
+
+def one_alignment(
+    ready: FeatureAlignment | None,
+    discriminator: nn.Module | None,
+    optimizer: Optimizer | None,
+    layer: str | None,
+    weight: float | Callable[[int], float],
+    interval: int,
+) -> FeatureAlignment | None:
+    """
+    The alignment that a trainer's arguments stand for: a ready-made one, one of its parts, or none.
+
+    Raises:
+        ValueError: when a part is missing, or both are given.
+    """
+    if discriminator is None and optimizer is None:
+        return ready
+    if discriminator is None or optimizer is None or layer is None:
+        raise ValueError(
+            "`discriminator` needs `discriminator_optimizer` and `feature_layer`; without it, leave them out."
+        )
+    if ready is not None:
+        raise ValueError("Pass either `feature_alignment` or a `discriminator`, not both.")
+    return FeatureAlignment(discriminator, optimizer, layer, weight, interval)

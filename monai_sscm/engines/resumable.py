@@ -13,6 +13,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -23,10 +24,13 @@ from monai.engines import SupervisedTrainer, Workflow
 from monai.transforms import Randomizable
 
 from monai_sscm.data import SemiSupervisedLoader
+from monai_sscm.networks import weight_sums
 
 from .keys import EVENT_COUNTERS, SemiSupervisedEvents
 
 __all__ = ["ResumableTrainer"]
+
+_logger = logging.getLogger(__name__)
 
 
 class ResumableTrainer(SupervisedTrainer):
@@ -35,7 +39,8 @@ class ResumableTrainer(SupervisedTrainer):
 
     What is random in an iteration depends on the seed, the iteration and the rank, not on what ran before. A
     :py:class:`monai_sscm.data.SemiSupervisedLoader` is told which epoch comes and how many of its batches were used.
-    The state has the gradient scaler and the counters of :py:class:`monai_sscm.engines.SemiSupervisedEvents`.
+    The state has the gradient scaler and the counters of :py:class:`monai_sscm.engines.SemiSupervisedEvents`. Weights
+    that others load into the network between its runs, or while one starts, as hosts of bundles do, are noticed.
 
     Args:
         args: device, max_epochs, train_data_loader, network, optimizer and loss_function, as in
@@ -88,13 +93,28 @@ class ResumableTrainer(SupervisedTrainer):
         if amp:
             half = self.amp_kwargs.get("dtype", torch.get_autocast_dtype(self.state.device.type)) == torch.float16
             self.scaler = torch.amp.GradScaler(self.state.device.type, enabled=half)  # type: ignore[assignment]
+        # the weights as this trainer left them; None where a checkpoint of the trainer brings others
+        self._left: list[float] | None = weight_sums(self.network)
         self.add_event_handler(Events.EPOCH_STARTED, self._start_epoch)
         self.add_event_handler(Events.ITERATION_STARTED, self._seed)
 
     def run(self) -> None:  # type: ignore[override]
         """Run the training."""
-        # not Trainer.run, which would replace the gradient scaler and lose its state
-        Workflow.run(self)
+        # behind all handlers that load weights
+        with self.add_event_handler(Events.STARTED, self._look_for_weights):
+            try:
+                # not Trainer.run, which would replace the gradient scaler and lose its state
+                Workflow.run(self)
+            finally:
+                self._left = weight_sums(self.network)
+
+    def _look_for_weights(self) -> None:
+        if self._left is not None and weight_sums(self.network) != self._left:
+            _logger.info("The training starts with weights that were loaded into its network.")
+            self._weights_loaded()
+
+    def _weights_loaded(self) -> None:
+        """What follows from other weights in the network than this trainer left there: nothing."""
 
     def state_dict(self) -> dict[str, Any]:  # type: ignore[override]
         """The engine's state, its counters, the seed and the gradient scaler."""
@@ -112,6 +132,7 @@ class ResumableTrainer(SupervisedTrainer):
         Args:
             state_dict: the state.
         """
+        self._left = None
         state = dict(state_dict)
         state.pop("seed")
         scaler = state.pop("scaler")

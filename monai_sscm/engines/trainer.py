@@ -20,14 +20,23 @@ from typing import Any
 import torch
 from monai.engines.utils import IterationEvents
 from monai.transforms import Randomizable
-from monai.utils import convert_to_tensor
 from torch import nn
 from torch.optim.optimizer import Optimizer
 
 from monai_sscm.networks import make_teacher, unwrap, update_teacher
 
-from .batch import concatenate, detach, num_samples, rows_of, take_rows
-from .feature_alignment import FeatureAlignment
+from .batch import (
+    StepOutput,
+    concatenate,
+    detach,
+    heads_of,
+    labeled_of,
+    num_samples,
+    plain_tensors,
+    rows_of,
+    take_rows,
+)
+from .feature_alignment import FeatureAlignment, one_alignment
 from .guarded_step import GuardedStep
 from .keys import SemiSupervisedEvents
 from .keys import SemiSupervisedKeys as Keys
@@ -42,7 +51,7 @@ class SemiSupervisedTrainer(ResumableTrainer):
     """
     Semi-supervised segmentation with a teacher, views of the unlabelled batch and a feature discriminator.
 
-    A step, see :py:meth:`_iteration`: the teacher, an exponential moving average of the student, labels the unlabelled
+    A step, see ``_iteration``: the teacher, an exponential moving average of the student, labels the unlabelled
     images; every view mixes and augments them; labelled images and all views go through the student in one pass; the
     losses add up to ``supervised_weight * supervised + sum(weight * view) + adversarial_weight * adversarial``; the
     student steps, the discriminator steps on the same features detached, and the teacher follows. Only the teacher (or
@@ -52,8 +61,9 @@ class SemiSupervisedTrainer(ResumableTrainer):
 
     The loader brings ``image`` and ``label``, and ``unlabeled_image`` where a view or the discriminator needs it; see
     :py:class:`monai_sscm.data.SemiSupervisedLoader`. Networks give logits with a channel for every class, background
-    included, or, with deep supervision, a list of them with the full size first; the losses must take lists then, see
-    :py:class:`monai_sscm.losses.WeightedDeepSupervisionLoss`. All images of a batch have one size.
+    included, or, with deep supervision, a list of them with the full size first (or, as ``DynUNet``, a stack, which
+    becomes a list); the losses must take lists then, see :py:class:`monai_sscm.losses.WeightedDeepSupervisionLoss`. All
+    images of a batch have one size.
 
     After a step ``state.output`` holds the labelled image, label and prediction, and every loss by its name:
     ``loss`` (their weighted sum), ``supervised_loss``, ``unsupervised_loss``, ``view_0_loss`` and so on, and where the
@@ -71,14 +81,18 @@ class SemiSupervisedTrainer(ResumableTrainer):
         views: views of the unlabelled batch; none for supervised training. A view whose weight is 0 in an iteration is
             left out of it.
         supervised_weight: factor of the loss of the labelled batch: a number, or a callable of the iteration. 0 where
-            views alone bring what is labelled, as in BCP.
+            views alone bring what is labelled, as in BCP, or nothing is labelled.
         teacher: the teacher, so that a configuration can name it elsewhere; made by
-            :py:func:`monai_sscm.networks.make_teacher`. None: a copy of the network.
+            :py:func:`monai_sscm.networks.make_teacher`. None: a copy of the network. It is copied anew when a run
+            starts with other weights in the network than this trainer left there.
         teacher_decay: share of the teacher that stays at a step, in [0, 1).
         teacher_warmup: whether it is ``min(1 - 1 / (t + 1), teacher_decay)`` in the first steps t = 0, 1, ..., so that
             the teacher soon forgets random weights. False for a teacher that was trained before.
+        batch_transform: dictionary transform of the whole batch on the device, before the teacher and the views see it:
+            the geometry and the mild changes that labelled, unlabelled and donor images all get. None: none.
         pseudo_labeler: from the teacher's logits to pseudo-labels and their weights. None:
-            :py:class:`monai_sscm.engines.PseudoLabeler` with its defaults.
+            :py:class:`monai_sscm.engines.PseudoLabeler` with its defaults. One that has a ``state_dict`` is saved with
+            the trainer.
         discriminator, discriminator_optimizer, feature_layer, adversarial_weight, adversarial_interval: arguments of
             a :py:class:`monai_sscm.engines.FeatureAlignment`, in its order. Without a discriminator there is none.
         feature_alignment: one that is ready-made, in place of the five.
@@ -110,12 +124,8 @@ class SemiSupervisedTrainer(ResumableTrainer):
         >>> network = UNet(spatial_dims=2, in_channels=1, out_channels=2, channels=(4, 8, 16), strides=(2, 2))
         >>> discriminator = FeatureDiscriminator(spatial_dims=2, in_channels=4)
         >>> mix = SupervisedClassMixd(
-        ...     keys=("unlabeled_image", "pseudo_label", "pseudo_weight"),
-        ...     donor_keys=("image", "label", None),
-        ...     label_key="label",
-        ...     classes=(1,),
-        ...     num_classes=2,
-        ...     spatial_dims=2,
+        ...     keys=("unlabeled_image", "pseudo_label", "pseudo_weight"), donor_keys=("image", "label", None),
+        ...     label_key="label", classes=(1,), num_classes=2, spatial_dims=2,
         ...     output_keys=("mixed_image", "mixed_label", "mixed_weight"),
         ... )
         >>> trainer = SemiSupervisedTrainer(
@@ -149,6 +159,7 @@ class SemiSupervisedTrainer(ResumableTrainer):
         teacher: nn.Module | None = None,
         teacher_decay: float = 0.99,
         teacher_warmup: bool = True,
+        batch_transform: Callable[[dict[str, torch.Tensor]], dict[str, torch.Tensor]] | None = None,
         pseudo_labeler: Callable[[torch.Tensor], dict[str, torch.Tensor]] | None = None,
         discriminator: nn.Module | None = None,
         discriminator_optimizer: Optimizer | None = None,
@@ -168,16 +179,8 @@ class SemiSupervisedTrainer(ResumableTrainer):
             )
         if not 0 <= teacher_decay < 1:
             raise ValueError(f"`teacher_decay` must lie in [0, 1), got {teacher_decay!r}.")
-        if discriminator is not None or discriminator_optimizer is not None:
-            if discriminator is None or discriminator_optimizer is None or feature_layer is None:
-                raise ValueError(
-                    "`discriminator` needs `discriminator_optimizer` and `feature_layer`; without it, leave them out."
-                )
-            if feature_alignment is not None:
-                raise ValueError("Pass either `feature_alignment` or a `discriminator`, not both.")
-            feature_alignment = FeatureAlignment(
-                discriminator, discriminator_optimizer, feature_layer, adversarial_weight, adversarial_interval
-            )
+        parts = (discriminator, discriminator_optimizer, feature_layer, adversarial_weight, adversarial_interval)
+        feature_alignment = one_alignment(feature_alignment, *parts)
         if compile and (feature_alignment is not None or any(view.perturb is not None for view in views)):
             raise ValueError(
                 "`compile` cannot be combined with a discriminator or a view's `perturb`, which need layers' outputs."
@@ -193,6 +196,7 @@ class SemiSupervisedTrainer(ResumableTrainer):
         self.teacher = make_teacher(network) if teacher is None else teacher
         self.teacher_decay = teacher_decay
         self.teacher_warmup = teacher_warmup
+        self.batch_transform = batch_transform
         self.pseudo_labeler = PseudoLabeler() if pseudo_labeler is None else pseudo_labeler
         self.feature_alignment = feature_alignment
         self.guarded_step = GuardedStep() if guarded_step is None else guarded_step
@@ -210,6 +214,11 @@ class SemiSupervisedTrainer(ResumableTrainer):
         with nullcontext() if self.feature_alignment is None else self.feature_alignment.feature_tap:
             super().run()
 
+    def _weights_loaded(self) -> None:
+        # the teacher of a trained student has nothing to forget
+        self.teacher.load_state_dict(unwrap(self.network).state_dict())
+        self.teacher_warmup = False
+
     def state_dict(self) -> dict[str, Any]:  # type: ignore[override]
         """
         The engine's state, its counters, the gradient scaler, the teacher, and the discriminator with its optimizer.
@@ -219,6 +228,8 @@ class SemiSupervisedTrainer(ResumableTrainer):
         """
         alignment = {} if self.feature_alignment is None else self.feature_alignment.state_dict()
         own = {"teacher": self.teacher.state_dict(), "teacher_warmup": self.teacher_warmup}
+        if hasattr(self.pseudo_labeler, "state_dict"):
+            own["pseudo_labeler"] = self.pseudo_labeler.state_dict()
         return {**super().state_dict(), **own, **alignment}
 
     def load_state_dict(self, state_dict: Mapping) -> None:
@@ -231,6 +242,9 @@ class SemiSupervisedTrainer(ResumableTrainer):
         state = dict(state_dict)
         self.teacher.load_state_dict(state.pop("teacher"))
         self.teacher_warmup = state.pop("teacher_warmup", self.teacher_warmup)
+        of_labeler = state.pop("pseudo_labeler", None)
+        if of_labeler is not None and hasattr(self.pseudo_labeler, "load_state_dict"):
+            self.pseudo_labeler.load_state_dict(of_labeler)
         alignment = {name: state.pop(name) for name in ("discriminator", "discriminator_optimizer") if name in state}
         if bool(alignment) != (self.feature_alignment is not None):
             article, pronoun = ("a", "none") if alignment else ("no", "one")
@@ -240,7 +254,7 @@ class SemiSupervisedTrainer(ResumableTrainer):
         super().load_state_dict(state)
 
     def _random_transforms(self) -> list[Randomizable]:
-        transforms: list[Any] = [t for view in self.views for t in (view.mix, view.augment)]
+        transforms: list[Any] = [self.batch_transform, *(t for view in self.views for t in (view.mix, view.augment))]
         return [t for t in transforms if isinstance(t, Randomizable)]
 
     def _iteration(self, engine: SemiSupervisedTrainer, batchdata: dict[str, torch.Tensor]) -> dict:  # type: ignore[override]
@@ -256,7 +270,10 @@ class SemiSupervisedTrainer(ResumableTrainer):
         """
         first, last = self._accumulation()
         image, label, batch = self._prepare(batchdata)
-        output: dict[str, Any] = {Keys.IMAGE: image, Keys.LABEL: label}
+        if self.batch_transform is not None:
+            batch = self.batch_transform(batch)
+            image, label = batch[Keys.IMAGE], batch[Keys.LABEL]
+        output = StepOutput({Keys.IMAGE: image, Keys.LABEL: label})
         engine.state.output = output
         iteration = engine.state.iteration
         alignment = self.feature_alignment
@@ -289,7 +306,7 @@ class SemiSupervisedTrainer(ResumableTrainer):
                     perturb = self.views[i].perturb
                     if perturb is not None:
                         perturbations.enter_context(perturb(self.network, rows_of_view))
-                pred = self.inferer(concatenate(images), self.network)
+                pred = heads_of(self.inferer(concatenate(images), self.network), images[0].ndim)
             features = None if alignment is None else alignment.feature_tap.read()
             output["pred"] = take_rows(pred, rows[0])
             for view, rows_of_view in zip(views, rows[1:], strict=True):
@@ -297,7 +314,9 @@ class SemiSupervisedTrainer(ResumableTrainer):
             engine.fire_event(IterationEvents.FORWARD_COMPLETED)
 
             # 4. the losses
-            supervised = self.loss_function(output["pred"], batch[Keys.LABEL]).mean()
+            supervised = torch.zeros((), device=self.state.device)
+            if len(batch[Keys.LABEL]):  # or a client of a federation has no labels
+                supervised = self.loss_function(output["pred"], batch[Keys.LABEL]).mean()
             unsupervised = torch.zeros_like(supervised)
             for (i, weight), view in zip(weights.items(), views, strict=True):
                 loss = self.views[i].loss(view["pred"], view["target"], view["weight"]).mean()  # type: ignore[misc]
@@ -343,24 +362,9 @@ class SemiSupervisedTrainer(ResumableTrainer):
         if batchdata is None:
             raise ValueError("Must provide batch data for current iteration.")
         prepared = self.prepare_batch(batchdata, self.state.device, self.non_blocking, **self.to_kwargs)
-        if len(prepared) != 2:
-            raise ValueError(
-                "`prepare_batch` must return image and label alone: further network arguments would not fit the one "
-                "pass of labeled images and views."
-            )
-        image, label = prepared
-        if image is None or label is None:
-            raise ValueError(f"The labeled batch needs 'image' and 'label', it has {list(batchdata)}.")
-        tensors = {k: v for k, v in batchdata.items() if isinstance(v, torch.Tensor)}
-        tensors.update({Keys.IMAGE.value: image, Keys.LABEL.value: label})
-        # metadata would cost up to a fifth of a small step
-        batch = {
-            k: convert_to_tensor(v, track_meta=False).to(
-                self.state.device, non_blocking=self.non_blocking, **(self.to_kwargs if v.is_floating_point() else {})
-            )
-            for k, v in tensors.items()
-        }
-        return image, label, batch
+        image, label = labeled_of(prepared, batchdata, weight_at(self.supervised_weight, self.state.iteration))
+        whole = {**batchdata, Keys.IMAGE.value: image, Keys.LABEL.value: label}
+        return image, label, plain_tensors(whole, self.state.device, self.non_blocking, self.to_kwargs)
 
     @torch.no_grad()
     def _pseudo_label(self, unlabeled: torch.Tensor) -> dict[str, torch.Tensor]:

@@ -16,7 +16,6 @@ from __future__ import annotations
 import json
 import logging
 import os
-import shlex
 import signal
 import sys
 import threading
@@ -29,16 +28,15 @@ from ignite import distributed as idist
 from ignite.engine import Engine, Events
 from torch.optim.lr_scheduler import PolynomialLR
 
-from monai_sscm.command_line import configured_values
-from monai_sscm.data import describe_changes
 from monai_sscm.errors import one_line, raised_here
 from monai_sscm.io.writing import write_whole
 from monai_sscm.networks import load_checkpoint, unwrap
 
 from .run_folder import claim_folder, is_claimed, release_folder, set_aside
+from .same_training import check_agreement, describe_training
 from .saving import check_writable, save_checkpoint
 
-__all__ = ["CheckpointHandler"]
+__all__ = ["CheckpointHandler", "has_checkpoint"]
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 _logger = logging.getLogger(__name__)
@@ -53,8 +51,8 @@ class CheckpointHandler:
 
     - ``models/model.pt``: the result, the teacher's weights at the last step, and ``models/settings.json``;
     - ``states/last.pt``: everything, for going on: ``student``, ``teacher``, ``trainer`` (counters, discriminator and
-      its optimizer, gradient scaler), ``evaluator`` (its best metric), ``settings``, ``images`` and what ``save_dict``
-      names;
+      its optimizer, gradient scaler), ``evaluator`` (its best metric), what ``save_dict`` names, and what
+      ``monai_sscm.handlers.same_training.describe_training`` says;
     - ``states/previous.pt``: the ``last.pt`` before it, in case the last is damaged;
     - ``states/best.pt``: ``student`` and ``teacher`` when the evaluator's key metric was best, and ``settings``.
 
@@ -83,6 +81,8 @@ class CheckpointHandler:
             chooses by; it is resumed only with the same. None: it is not known.
         overrides: what else the command line sets, see :py:func:`monai_sscm.command_line.other_overrides`; kept among
             the settings, as ``overrides``. A resumed training must have the same, in its command or its configuration.
+        init_from: weights that the training starts from, as :py:func:`monai_sscm.bundle.find_weights` finds them; it is
+            resumed only with the same, or with None. None: random ones.
 
     Raises:
         OSError: when the folder cannot be written to.
@@ -108,6 +108,7 @@ class CheckpointHandler:
         update_model: bool = False,
         overrides: Mapping[str, Any] | None = None,
         images: Mapping[str, Mapping[str, str]] | None = None,
+        init_from: str | Path | None = None,
     ) -> None:
         self.save_dir = Path(check_writable(save_dir))
         self.states = self.save_dir / "states"
@@ -117,9 +118,11 @@ class CheckpointHandler:
         self.resume = resume
         self.settings = {**(settings or {}), **({"overrides": dict(overrides)} if overrides else {})}
         self.images = images
+        self.init_from = init_from
         self.update_model = update_model
         self.signal: signal.Signals | None = None
         self._handlers_before: dict[signal.Signals, Any] = {}
+        self._started = False
 
     def attach(self, engine: Any) -> None:
         """
@@ -165,7 +168,12 @@ class CheckpointHandler:
         if idist.get_rank() == 0:
             for half_written in self.save_dir.glob("*/*.part"):
                 half_written.unlink(missing_ok=True)
-        found = [path for path in (self.states / "last.pt", self.states / "previous.pt") if path.is_file()]
+        if self._started:  # the trainer runs on, as in the next round of a federation
+            return
+        self._started = True
+        found = _checkpoints(self.save_dir)
+        self._about = describe_training(self.settings, self.images, self.init_from)
+        self.settings = self._about["settings"]
         if self.resume and found:
             self._load(found)
         elif self.resume:
@@ -197,7 +205,7 @@ class CheckpointHandler:
                 f"The checkpoint {str(path)!r} has no {', '.join(missing)}: it was not saved by a training that can be "
                 "resumed. Name another folder as `output_dir`."
             )
-        self._compare(path, state)
+        check_agreement(path, state, self._about, self.trainer)
         best = state.get("evaluator")
         if self.evaluator is not None and not all(
             isinstance(best.get(name), (int, float)) for name in ("best_metric", "best_metric_epoch")
@@ -228,52 +236,6 @@ class CheckpointHandler:
         longer = f": it goes on from epoch {trainer.state.epoch} of {before} to {max_epochs}"
         _logger.info(f"{done}{longer if max_epochs != before else ''}.")
 
-    def _compare(self, path: Path, state: Mapping[str, Any]) -> None:
-        """Refuse a checkpoint of a training that this one does not go on with."""
-        settings, theirs = state.get("settings"), state["trainer"]
-        theirs = {**(settings if isinstance(settings, Mapping) else {}), **theirs}
-        trainer = self.trainer
-        ours = {**self.settings, "seed": trainer.seed, "epoch_length": trainer.state.epoch_length}
-        overrides, their_overrides = ours.pop("overrides", {}), theirs.get("overrides", {})
-        pairs = {name: (theirs.get(name), value) for name, value in ours.items()}
-        # those of an earlier command stand in the configuration of the training's folder
-        configured = configured_values(overrides.keys() | their_overrides.keys())
-        for name in configured.keys() | (overrides.keys() & their_overrides.keys()):
-            written = configured.get(name)
-            pairs[name] = (their_overrides.get(name, written), overrides.get(name, written))
-        for name, (their, our) in pairs.items():
-            if their != our:
-                raise ValueError(
-                    f"The checkpoint {str(path)!r} is of a training with {name}={their}, this one has {name}={our}: "
-                    "give the same value to resume, or another `output_dir` to start anew."
-                )
-        self._compare_images(path, state)
-        if their_overrides:  # of all commands so far
-            self.settings["overrides"] = {**their_overrides, **overrides}
-        iteration, max_epochs = theirs.get("iteration", 0), trainer.state.max_epochs
-        if iteration > max_epochs * trainer.state.epoch_length:
-            raise ValueError(
-                f"The training in {str(path)!r} has done {iteration / trainer.state.epoch_length:g} epochs, more than "
-                f"max_epochs={max_epochs}: give a larger number to go on, or another `output_dir` to start anew."
-            )
-
-    def _compare_images(self, path: Path, state: Mapping[str, Any]) -> None:
-        before, processes = state.get("images"), state.get("processes", 1)
-        if processes != idist.get_world_size():
-            _logger.warning(
-                f"{processes} processes trained so far, {idist.get_world_size()} go on: a step sees so many times "
-                "`batch_size` images."
-            )
-        if before is None or self.images is None:
-            return
-        changes = describe_changes(before, self.images)
-        if changes is not None:
-            raise ValueError(
-                f"The checkpoint {str(path)!r} is of a training on other images than those that are listed now "
-                f"({changes}): restore the data set as it was to resume, or give another `output_dir` to start anew, "
-                f"with `--init_from {shlex.quote(str(self.save_dir))}` from its weights."
-            )
-
     def _objects(self) -> dict[str, Any]:
         student = unwrap(self.trainer.network)
         return {"student": student, "teacher": self.trainer.teacher, **self.save_dict, "trainer": self.trainer}
@@ -282,10 +244,7 @@ class CheckpointHandler:
         if idist.get_rank() > 0:
             return
         state: dict[str, Any] = {name: x.state_dict() for name, x in self._objects().items()}
-        state["settings"] = self.settings
-        state["processes"] = idist.get_world_size()
-        if self.images is not None:
-            state["images"] = self.images
+        state |= self._about
         if self.evaluator is not None:
             best = self.evaluator.state
             state["evaluator"] = {
@@ -377,6 +336,28 @@ class CheckpointHandler:
                 f"on from the last checkpoint in {str(self.states)!r}."
             ) from error
         raise error
+
+
+def has_checkpoint(folder: str | Path) -> bool:
+    """
+    Whether there is a checkpoint to go on from in the folder of a training.
+
+    Args:
+        folder: the folder.
+
+    Example:
+        >>> import tempfile
+        >>> from monai_sscm.handlers import has_checkpoint
+        >>> has_checkpoint(tempfile.mkdtemp())
+        False
+    """
+    return bool(_checkpoints(Path(folder)))
+
+
+def _checkpoints(folder: Path) -> list[Path]:
+    """The newest first."""
+    paths = [folder / "states" / name for name in ("last.pt", "previous.pt")]
+    return [path for path in paths if path.is_file()]
 
 
 def _follow(scheduler: PolynomialLR, total: int) -> None:

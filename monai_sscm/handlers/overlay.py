@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from ignite.engine import Engine, Events
-from monai.visualize import blend_images
 
+from monai_sscm.io.writing import class_colors
 from monai_sscm.transforms import IGNORED
 
 if TYPE_CHECKING:
@@ -29,11 +29,12 @@ __all__ = ["OverlayHandler", "overlay", "shown_images", "upright"]
 
 def overlay(image: torch.Tensor, *masks: torch.Tensor) -> torch.Tensor:
     """
-    Draw an image, and the image under each mask, side by side.
+    Draw an image, and the image under each mask in the colors of mask files, side by side.
 
     Args:
-        image: ``(C, H, W)``; three channels are shown in color, of others the first. Of a volume ``(C, H, W, D)`` the
-            slice with most of the first mask is shown; it needs a mask.
+        image: ``(C, H, W)``. Three channels are shown in color, as they are if no value is negative; of others the
+            first is, from its lowest to its highest value. Of a volume ``(C, H, W, D)`` the slice with most of the
+            first mask is shown; it needs a mask.
         masks: class indices, each ``(1, H, W)`` or ``(1, H, W, D)``; ignored pixels are drawn as background.
 
     Returns:
@@ -52,12 +53,19 @@ def overlay(image: torch.Tensor, *masks: torch.Tensor) -> torch.Tensor:
         index = int((layers[0] > 0).sum(dim=(0, 1, 2)).argmax())
         image, *layers = (x[..., index] for x in (image, *layers))
     image = image if image.shape[0] == 3 else image[:1]
-    low, high = image.amin(), image.amax()
-    image = (image - low) / (high - low).clamp_min(1e-6)
-    highest = max([1.0, *(float(x.max()) for x in layers)])
-    # hsv begins and ends with red, so the highest class stays below its end
-    blends = [blend_images(image, x / highest * 0.8, alpha=0.6, rescale_arrays=False) for x in layers]
-    return torch.cat([image.expand(3, -1, -1), *(torch.as_tensor(x) for x in blends)], dim=2).clamp(0, 1)
+    low, high = float(image.amin()), float(image.amax())
+    if image.shape[0] == 3 and low >= 0:  # a picture in its own colors, of whatever depth
+        low, high = 0.0, next(top for top in (1.0, 255.0, 65535.0, high) if high <= top)
+    image = (image - low) / max(high - low, 1e-6)
+    highest = int(max([1.0, *(float(x.max()) for x in layers)]))
+    # background is as it was; the others have the colors of mask files
+    colors = torch.as_tensor(class_colors(highest + 1), dtype=torch.float32)
+    pictures = [image.expand(3, -1, -1)]
+    for layer in layers:
+        classes = layer[0].long()
+        painted = colors[(classes - 1).clamp_min(0)].movedim(-1, 0)
+        pictures.append(torch.where(classes > 0, 0.4 * image + 0.6 * painted, image))
+    return torch.cat(pictures, dim=2).clamp(0, 1)
 
 
 def upright(image: torch.Tensor, *masks: torch.Tensor) -> list[torch.Tensor]:

@@ -42,8 +42,10 @@ from .overlay import overlay
 _logger = logging.getLogger(__name__)
 # what stands beside the mask of an image, <name>_seg
 _COMPANION = re.compile(r"(.+)_(?:overlay\.png|prob(?:_.+)?(?<![_.]seg)\.(?:png|nii\.gz|mha|nrrd))")
+# what is said of the masks of a folder, and how it begins
+_TABLES = {"metrics.csv": "case,class,dice,", "quality.csv": "rank,case,agreement"}
 
-__all__ = ["PredictionSaver", "class_indices", "class_probabilities"]
+__all__ = ["PredictionSaver", "class_indices", "class_probabilities", "draw_prediction", "stored_mask"]
 
 
 def class_probabilities(pred: torch.Tensor) -> np.ndarray:
@@ -81,6 +83,66 @@ def class_indices(pred: torch.Tensor) -> np.ndarray:
     return class_probabilities(pred).argmax(0).astype(np.uint8)
 
 
+def stored_mask(image: MetaTensor, pred: torch.Tensor, mask: np.ndarray | None = None) -> np.ndarray:
+    """
+    The mask of an image, of the axes that the stored image has.
+
+    Args:
+        image: ``(C, *spatial)``, with its metadata.
+        pred: logits or class indices, as for :py:func:`class_indices`.
+        mask: its class indices. None: they are computed.
+
+    Raises:
+        ValueError: when the prediction is not on the grid of the stored image.
+    """
+    mask = class_indices(pred) if mask is None else mask
+    stored = [int(n) for n in np.asarray(image.meta.get("spatial_shape", mask.shape)).ravel()]
+    moved = 0.0
+    if isinstance(pred, MetaTensor) and "original_affine" in image.meta:
+        moved = float(np.abs(pred.affine.cpu().numpy() - np.asarray(image.meta["original_affine"])).max())
+    # a dimension of length 1 may be there or not; affines are rounded
+    if [n for n in mask.shape if n > 1] != [n for n in stored if n > 1] or moved > 0.01:
+        source = str(image.meta[ImageMetaKey.FILENAME_OR_OBJ])
+        raise ValueError(
+            f"The prediction of {source!r} has the size {list(mask.shape)} and is not on the grid of the stored "
+            f"image, of the size {stored}: bring it back by Invertd in the postprocessing."
+        )
+    return mask.reshape(stored)
+
+
+def draw_prediction(
+    image: MetaTensor, mask: np.ndarray, shown: torch.Tensor | None = None, window: Sequence[float] | None = None
+) -> np.ndarray:
+    """
+    Draw an image under its mask; of a volume, the slice with most of the mask, which is seen from the feet with the
+    front on top where its place in space is known.
+
+    Args:
+        image: ``(C, *spatial)`` on the stored grid, with its metadata.
+        mask: class indices ``(*spatial)``.
+        shown: what is drawn, of the image's size. None: the image.
+        window: intensities that are black and white. None: the lowest and the highest.
+
+    Returns:
+        ``(H, W, 3)``, uint8.
+    """
+    affine = image.meta["original_affine"] if "geometry" in image.meta else None
+    pixels: np.ndarray = convert_to_tensor(image if shown is None else shown, track_meta=False).cpu().numpy()
+    pixels = np.moveaxis(pixels.reshape(len(pixels), *mask.shape), 0, -1)
+    if affine is not None:  # views, all of them: a volume is large
+        pixels, mask = seen_from_feet(pixels, affine), seen_from_feet(mask, affine)
+    if mask.ndim == 3:
+        index = int((mask > 0).sum(axis=(0, 1)).argmax())
+        pixels, mask = pixels[:, :, index], mask[:, :, index]
+    if affine is not None:
+        pixels, mask = pixels.swapaxes(0, 1), mask.T  # rows go to the back
+    picture = torch.as_tensor(np.ascontiguousarray(pixels)).movedim(-1, 0).float()
+    if window is not None:
+        picture = picture.clamp(*window)
+    drawn = overlay(picture, torch.as_tensor(np.ascontiguousarray(mask))[None])[..., picture.shape[2] :]
+    return (drawn * 255).byte().permute(1, 2, 0).contiguous().numpy()
+
+
 class PredictionSaver:
     """
     Handler of an evaluator: writes the mask of every image, of the image's size, orientation and place in space.
@@ -93,7 +155,7 @@ class PredictionSaver:
       the classes.
 
     What an earlier run left beside a mask that is written anew, such as an overlay, is removed, and so are its scores,
-    ``metrics.csv``; the log says so.
+    ``metrics.csv`` and ``quality.csv``; the log says so.
 
     ``labels.txt`` names the classes for ITK-SNAP and ``monai-sscm evaluate``. No file is ever half-written.
 
@@ -176,17 +238,8 @@ class PredictionSaver:
         else:
             mask = class_indices(pred)
         source = str(image.meta[ImageMetaKey.FILENAME_OR_OBJ])
-        stored = [int(n) for n in np.asarray(image.meta.get("spatial_shape", mask.shape)).ravel()]
-        moved = 0.0
-        if isinstance(pred, MetaTensor) and "original_affine" in image.meta:
-            moved = float(np.abs(pred.affine.cpu().numpy() - np.asarray(image.meta["original_affine"])).max())
-        # a dimension of length 1 may be there or not; affines are rounded
-        if [n for n in mask.shape if n > 1] != [n for n in stored if n > 1] or moved > 0.01:
-            raise ValueError(
-                f"The prediction of {source!r} has the size {list(mask.shape)} and is not on the grid of the stored "
-                f"image, of the size {stored}: bring it back by Invertd in the postprocessing."
-            )
-        mask, maps = mask.reshape(stored), {class_name: prob.reshape(stored) for class_name, prob in maps.items()}
+        mask = stored_mask(image, pred, mask)
+        maps = {class_name: prob.reshape(mask.shape) for class_name, prob in maps.items()}
         stem = self.output_dir / name
         stem.parent.mkdir(parents=True, exist_ok=True)
         self._remove_earlier(stem)
@@ -205,8 +258,7 @@ class PredictionSaver:
             write_label_descriptions(self.class_names, self.output_dir / "labels.txt")
             self._labels_written = True
         if self.overlays:
-            affine = image.meta["original_affine"] if "geometry" in image.meta else None
-            self._save_overlay(stem, image if shown is None else shown, mask, affine)
+            write_picture(draw_prediction(image, mask, shown, self.window), f"{stem}_overlay.png")
 
     def _remove_earlier(self, stem: Path) -> None:
         """Remove what another run left beside the mask of an image, and the scores of its masks."""
@@ -216,10 +268,10 @@ class PredictionSaver:
                 if match := _COMPANION.fullmatch(path.name):
                     by_name.setdefault(match[1], []).append(path)
         paths = self._earlier[stem.parent].pop(stem.name, [])
-        scores = self.output_dir / "metrics.csv"
-        if not self._labels_written and scores.is_file():
-            with scores.open(encoding="utf-8", errors="replace") as file:
-                paths += [scores] * file.readline().startswith("case,class,dice,")
+        for scores in (self.output_dir / name for name in _TABLES):
+            if not self._labels_written and scores.is_file():
+                with scores.open(encoding="utf-8", errors="replace") as file:
+                    paths += [scores] * file.readline().startswith(_TABLES[scores.name])
         for path in paths:
             path.unlink(missing_ok=True)
         self._removed += paths
@@ -264,19 +316,3 @@ class PredictionSaver:
                 write_mha(prob, geometry, f"{stem}_prob_{class_name}.mha")
             else:
                 write_nrrd(prob, geometry, f"{stem}_prob_{class_name}.nrrd")
-
-    def _save_overlay(self, stem: Path, shown: torch.Tensor, mask: np.ndarray, affine: np.ndarray | None) -> None:
-        pixels: np.ndarray = convert_to_tensor(shown, track_meta=False).cpu().numpy()
-        pixels = np.moveaxis(pixels.reshape(len(pixels), *mask.shape), 0, -1)
-        if affine is not None:  # views, all of them: a volume is large
-            pixels, mask = seen_from_feet(pixels, affine), seen_from_feet(mask, affine)
-        if mask.ndim == 3:
-            index = int((mask > 0).sum(axis=(0, 1)).argmax())
-            pixels, mask = pixels[:, :, index], mask[:, :, index]
-        if affine is not None:
-            pixels, mask = pixels.swapaxes(0, 1), mask.T  # rows go to the back
-        picture = torch.as_tensor(np.ascontiguousarray(pixels)).movedim(-1, 0).float()
-        if self.window is not None:
-            picture = picture.clamp(*self.window)
-        drawn = overlay(picture, torch.as_tensor(np.ascontiguousarray(mask))[None])[..., picture.shape[2] :]
-        write_picture((drawn * 255).byte().permute(1, 2, 0).contiguous().numpy(), f"{stem}_overlay.png")

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import os
 import re
+import unicodedata
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -33,6 +34,7 @@ __all__ = [
     "in_natural_order",
     "mask_stem",
     "natural_key",
+    "plain_name",
 ]
 
 #: suffixes of pictures by their format
@@ -73,6 +75,11 @@ def image_suffix(path: str | Path) -> str:
     lower = name.lower()
     length = next((len(suffix) for suffix in IMAGE_SUFFIXES if lower.endswith(suffix)), 0)
     return name[len(name) - length :]
+
+
+def plain_name(name: str) -> str:
+    """A name with its letters and their accents in one piece: some systems take them apart, and they look alike."""
+    return unicodedata.normalize("NFC", name)
 
 
 def image_name(path: str | Path, index: int | None = None) -> str:

@@ -145,10 +145,11 @@ def inference_datalist(
 def _in_folder(root: Path, results: Path | None, scans: bool) -> tuple[list[Path], dict[str, list[str]]]:
     """The images of a folder and its DICOM series, without masks."""
     suffixes = _VOLUMES_TOO if scans else _SUFFIXES
-    files = [p for p in root.rglob("*") if image_suffix(p).lower() in suffixes and not p.name.startswith(".")]
-    files = [p for p in files if not p.is_dir() and (results is None or results not in p.resolve().parents)]
+    found = [p for p in root.rglob("*") if not p.is_dir() and (results is None or results not in p.resolve().parents)]
+    files = [p for p in found if image_suffix(p).lower() in suffixes and not p.name.startswith(".")]
     files = in_natural_order(p for p in files if not (scans and p.name.lower().endswith(_RESULTS)))
     series = dicom_series(root) if scans else {}
+    _log_others(root, found, [*files, *(Path(path) for paths in series.values() for path in paths)])
     folders = {root: ""}  # the outermost folder of masks that a folder is in
     names = {(file.parent, image_name(file)) for file in files}
     names |= {(parent, match[1]) for parent, name in names if (match := CHANNEL_NAME.fullmatch(name))}
@@ -172,6 +173,21 @@ def _in_folder(root: Path, results: Path | None, scans: bool) -> tuple[list[Path
             f"{'are' if len(masks) > 1 else 'is'} left out: {', '.join(shown[:5])}{more}."
         )
     return images, series
+
+
+def _log_others(root: Path, found: Sequence[Path], known: Sequence[Path]) -> None:
+    """Say in a line which files of a folder are none that can be segmented."""
+    taken = set(known)
+    others = [path for path in in_natural_order(found) if path not in taken]
+    names: dict[str, list[str]] = {}
+    for path in others:
+        why = "hidden" if path.name.startswith(".") else "masks by their names"
+        if why != "hidden" and not path.name.lower().endswith(_RESULTS):
+            why = "of a kind that this network does not take" if image_suffix(path) else "no images of a known format"
+        names.setdefault(why, []).append(path.name)
+    if names:
+        parts = (f"{len(n)} {why} ({', '.join(n[:3])}{', ...' * (len(n) > 3)})" for why, n in names.items())
+        _logger.info(f"Not segmented in {str(root)!r}: {'; '.join(parts)}.")
 
 
 def _mask_folder(folder: Path, known: dict[Path, str]) -> str:

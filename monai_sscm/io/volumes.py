@@ -256,6 +256,8 @@ def _read_volume(path: Path, mask: bool) -> tuple[np.ndarray, sitk.Image | _Head
         raise ValueError(
             f"The volume {str(path)!r} has the spacing {spacing[-3:]} mm: write the real one, as volumes depend on it."
         )
+    if is_nifti:
+        _check_forms(path)
     try:
         _check_length(path, header)
         if is_nifti:
@@ -268,6 +270,25 @@ def _read_volume(path: Path, mask: bool) -> tuple[np.ndarray, sitk.Image | _Head
     except Exception as e:  # a damaged file can fail in any way
         raise OSError(_unreadable(path, e)) from e
     return sitk.GetArrayViewFromImage(image).transpose(), image
+
+
+def _check_forms(path: Path) -> None:
+    """Refuse a NIfTI file that says twice, and differently, how it lies: programs differ in which of them counts."""
+    try:
+        header: Any = nibabel.load(path).header
+        forms = [form for form, code in (header.get_qform(coded=True), header.get_sform(coded=True)) if code]
+    except Exception:  # a damaged file can fail in any way; reading it says how
+        return
+    if len(forms) < 2 or not all(np.isfinite(form).all() for form in forms):
+        return
+    axes = ["".join(str(axis) for axis in nibabel.aff2axcodes(form)) for form in forms]
+    sizes = [np.linalg.norm(form[:3, :3], axis=0) for form in forms]
+    if axes[0] != axes[1] or np.abs(sizes[0] / sizes[1].clip(1e-9) - 1).max() > 0.05:
+        shown = [f"axes to {a}, {' x '.join(f'{x:.3g}' for x in size)} mm" for a, size in zip(axes, sizes, strict=True)]
+        raise ValueError(
+            f"The volume {str(path)!r} says twice how it lies, and differently (qform: {shown[0]}; sform: {shown[1]}): "
+            "save it again with the one that is right."
+        )
 
 
 def _read_header(path: Path) -> _Header:

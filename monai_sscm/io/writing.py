@@ -24,7 +24,7 @@ import nibabel
 import nrrd
 import numpy as np
 import SimpleITK as sitk
-from matplotlib import colormaps
+from matplotlib.colors import to_rgba_array
 from nibabel.orientations import apply_orientation, axcodes2ornt, io_orientation, ornt_transform
 from PIL import Image
 
@@ -44,6 +44,11 @@ __all__ = [
     "write_table",
     "write_whole",
 ]
+
+# they stand out from gray scans and from red photographs alike
+_COLORS = to_rgba_array(
+    ["#00c5ff", "#ffb000", "#4cd964", "#ff5fa2", "#a97bff", "#ff7043", "#c6e03a", "#00bfa5", "#8fa8ff", "#d7a36b"]
+)[:, :3]
 
 
 def write_whole(path: str | Path, write: Callable[[Path], Any], suffix: str = "") -> None:
@@ -91,7 +96,7 @@ def class_colors(num_classes: int) -> np.ndarray:
     Returns:
         ``(num_classes - 1, 3)``.
     """
-    return np.asarray(colormaps["tab10"](np.arange(num_classes - 1) % 10))[:, :3]
+    return _COLORS[np.arange(num_classes - 1) % len(_COLORS)]
 
 
 def write_picture(picture: np.ndarray | Image.Image, path: str | Path) -> None:

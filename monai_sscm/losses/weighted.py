@@ -42,6 +42,11 @@ class WeightedLoss(nn.Module):
     @staticmethod
     def _check(pred: torch.Tensor, target: torch.Tensor, weight: torch.Tensor | None) -> None:
         """Refuse one channel of logits, and a target that is neither an index map nor has a channel for every class."""
+        if not isinstance(pred, torch.Tensor):
+            raise ValueError(
+                f"The network gives {len(pred)} predictions, with deep supervision: put the loss, of the labeled batch "
+                "and of each view, into a monai_sscm.losses.WeightedDeepSupervisionLoss."
+            )
         if pred.shape[1] < 2:
             raise ValueError(
                 f"The prediction must have a channel for every class, background too, got {pred.shape[1]}."
@@ -210,8 +215,9 @@ class WeightedMSELoss(WeightedLoss):
 
 class WeightedDeepSupervisionLoss(DeepSupervisionLoss):
     """
-    :py:class:`monai.losses.DeepSupervisionLoss` for the loss of a view: a network's list of outputs, one target and
-    one weight. Targets and weights are resized to each output with nearest neighbours.
+    :py:class:`monai.losses.DeepSupervisionLoss` for the loss of a view: a network's list of outputs, one target and one
+    weight. Without a weight it is one for the labelled batch, of class indices of any type. Targets and weights are
+    resized to each output with nearest neighbours.
 
     Args:
         loss: loss of one output: prediction, target, weight.
@@ -252,5 +258,6 @@ class WeightedDeepSupervisionLoss(DeepSupervisionLoss):
             w = weight
             if w is not None and w.shape[2:] != size:
                 w = interpolate(w.float(), size, mode="nearest-exact")
-            loss = loss + share * self.loss(p, y, w)
+            # a loss of labels alone takes no weight
+            loss = loss + share * (self.loss(p, y) if w is None else self.loss(p, y, w))
         return loss

@@ -65,10 +65,12 @@ def build_method(name: str, num_classes: int, spatial_dims: int, **options: Any)
         raise ValueError(f"There is no option {unknown[0]!r}: the methods have {', '.join(sorted(used))}.")
     plain = {k: v for k, v in template.items() if k in used and not (isinstance(v, str) and v.startswith("$"))}
     needed = {"spatial_dims": spatial_dims, "class_names": [f"class {i}" for i in range(num_classes)]}
+    values = Options(1, **{**plain, "patch_size": [1] * spatial_dims, **needed, **options})
     config = {
         "imports": template["imports"],
-        "options": Options(1, **{**plain, "patch_size": [1] * spatial_dims, **needed, **options}),
+        "options": values,
         "num_classes": num_classes,
+        "num_steps": values.max_epochs * values.epoch_length,
         "methods": {name: deepcopy(dict(method.config)) for name, method in METHODS.items()},
         **{part: template[part] for part in ("augment", "ramp", "pseudo_labeler")},
     }
@@ -77,5 +79,5 @@ def build_method(name: str, num_classes: int, spatial_dims: int, **options: Any)
     return {
         "views": method["views"],
         "pseudo_labeler": method.get("pseudo_labeler") or parser.get_parsed_content("pseudo_labeler"),
-        "supervised_weight": method.get("supervised_weight", config["options"].supervised_weight),
+        "supervised_weight": method.get("supervised_weight", values.supervised_weight),
     }

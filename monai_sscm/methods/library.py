@@ -27,7 +27,7 @@ __all__ = ["METHODS", "Method", "choose", "method_file"]
 _NAMES = (
     *("supervised", "supervised_augmented", "supmix_labeled"),
     *("mean_teacher", "cutmix", "classmix", "fixmatch", "unimatch", "bcp"),
-    *("supmix", "supmix_sufd"),
+    *("supmix", "supmix_sufd", "supmix_cutmix"),
 )
 
 
@@ -45,6 +45,14 @@ class Method:
     name: str
     title: str
     config: Mapping[str, Any]
+
+    @property
+    def num_views(self) -> int:
+        """How many views of the unlabelled batch it has."""
+        views = self.config["views"]
+        if isinstance(views, str):  # those of another method
+            return METHODS[views.split("#")[1]].num_views
+        return len(views)
 
 
 def method_file(name: str) -> Path:

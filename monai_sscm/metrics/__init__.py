@@ -13,8 +13,20 @@
 
 from __future__ import annotations
 
+from .agreement import mask_agreement, mean_of_classes
+from .calibration import Calibration, fit_calibration
 from .distance import hausdorff_95
 from .overlap import confusion_matrix, dice_per_class, iou_per_class
 from .tables import text_table
 
-__all__ = ["confusion_matrix", "dice_per_class", "hausdorff_95", "iou_per_class", "text_table"]
+__all__ = [
+    "Calibration",
+    "confusion_matrix",
+    "dice_per_class",
+    "fit_calibration",
+    "hausdorff_95",
+    "iou_per_class",
+    "mask_agreement",
+    "mean_of_classes",
+    "text_table",
+]

@@ -14,22 +14,28 @@ from __future__ import annotations
 from .discriminator import FeatureDiscriminator
 from .encoder import encoder_layers
 from .ensemble import Ensemble, make_ensemble
+from .feature_layer import FeatureLayer, find_feature_layer
 from .features import FeatureDropout, FeatureTap
-from .teacher import make_teacher, unwrap, update_teacher
+from .teacher import make_teacher, unwrap, update_teacher, weight_sums
+from .views import make_views
 from .weights import init_weights, load_checkpoint, load_weights, training_settings
 
 __all__ = [
     "Ensemble",
     "FeatureDiscriminator",
     "FeatureDropout",
+    "FeatureLayer",
     "FeatureTap",
     "encoder_layers",
+    "find_feature_layer",
     "init_weights",
     "load_checkpoint",
     "load_weights",
     "make_ensemble",
     "make_teacher",
+    "make_views",
     "training_settings",
     "unwrap",
     "update_teacher",
+    "weight_sums",
 ]

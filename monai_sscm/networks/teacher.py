@@ -20,7 +20,7 @@ import torch
 from torch import distributed, nn
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
-__all__ = ["make_teacher", "unwrap", "update_teacher"]
+__all__ = ["make_teacher", "unwrap", "update_teacher", "weight_sums"]
 
 
 def unwrap(network: nn.Module) -> nn.Module:
@@ -84,3 +84,25 @@ def update_teacher(teacher: nn.Module, network: nn.Module, decay: float) -> None
         copy.copy_(buffer)
         if idist.get_world_size() > 1:
             distributed.broadcast(copy, src=0)
+
+
+@torch.no_grad()
+def weight_sums(network: nn.Module) -> list[float]:
+    """
+    Numbers that change when somebody loads other weights into a network: the sum of each tensor of its state.
+
+    Args:
+        network: network; a DDP or compiled network is unwrapped first.
+
+    Example:
+        >>> from torch import nn
+        >>> from monai_sscm.networks import weight_sums
+        >>> layer = nn.Linear(2, 1)
+        >>> before = weight_sums(layer)
+        >>> layer.load_state_dict(nn.Linear(2, 1).state_dict())
+        <All keys matched successfully>
+        >>> weight_sums(layer) == before
+        False
+    """
+    sums = [x.sum(dtype=torch.float64) for x in unwrap(network).state_dict().values()]
+    return torch.stack(sums).tolist() if sums else []

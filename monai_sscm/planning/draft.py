@@ -18,6 +18,8 @@ import math
 from dataclasses import dataclass, field
 from typing import Any
 
+from monai_sscm.methods import METHODS
+
 from .cost import seconds_of_a_pixel
 from .fingerprint import Fingerprint
 from .hardware import Hardware
@@ -82,11 +84,15 @@ class Draft:
 
 
 def seconds_of_a_step(draft: Draft) -> float:
-    """About how long a step takes: labeled and mixed images learned from, the teacher's pass, transforms and loss."""
+    """About how long a step takes: labeled images and views learned from, the teacher's pass, transforms and loss."""
     values, hardware = draft.values, draft.hardware
     pixels = values["batch_size"] * math.prod(values["patch_size"])
     network = pixels * seconds_of_a_pixel(draft.dims, values["channels"], len(draft.seen.classes), hardware)
-    return 2.3 * network + (0.05 if hardware.has_gpu else 0.02)
+    method = METHODS[values["method"]]
+    passes = 1 + method.num_views + ("unlabeled" in method.config["streams"]) / 3
+    if values.get("amp") and not hardware.has_gpu:
+        passes *= 0.65  # as measured with bfloat16; GPUs are rated with mixed precision
+    return passes * network + (0.05 if hardware.has_gpu else 0.02)
 
 
 def seconds_of_a_validation(draft: Draft) -> float:

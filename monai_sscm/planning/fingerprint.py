@@ -59,6 +59,7 @@ class ClassSeen:
         smallest: its fewest pixels in a mask that has it.
         thickness: how thick it is, in pixels of the plane; None where no mask has it.
         elongation: how often longer than thick the part of a pixel is in the mean, in the plane.
+        slices: share of the slices of a volume, across its last axis, that have some of it, where a mask has it.
     """
 
     name: str
@@ -67,6 +68,7 @@ class ClassSeen:
     smallest: int
     thickness: float | None
     elongation: float | None
+    slices: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -309,6 +311,7 @@ def _class_seen(index: int, name: str, by_class: Sequence[Mapping[int, ObjectSee
         smallest=min((seen.pixels for seen in found), default=0),
         thickness=float(np.median(thickness)) if thickness else None,
         elongation=float(np.median(elongation)) if elongation else None,
+        slices=float(np.median([seen.slices for seen in found])) if found else 1.0,
     )
 
 

@@ -33,7 +33,7 @@ class Hardware:
         threads: threads that PyTorch computes with.
         memory: gigabytes of memory that are free for images.
         gpu_memory: gigabytes of the GPU; 0 without one.
-        half: whether mixed precision pays: GPUs from 2017 on.
+        half: whether mixed precision pays: GPUs from 2017 on, CPUs with arithmetic of their own for bfloat16.
     """
 
     device: str = "cpu"
@@ -61,11 +61,18 @@ def find_hardware() -> Hardware:
     threads = torch.get_num_threads()
     memory = _free_memory()
     if not torch.cuda.is_available():
-        return Hardware("cpu", f"a CPU with {threads} thread{'s' * (threads > 1)}", threads, memory)
+        name = f"a CPU with {threads} thread{'s' * (threads > 1)}"
+        return Hardware("cpu", name, threads, memory, half=_has_bfloat16())
     properties = torch.cuda.get_device_properties(0)
     gigabytes = properties.total_memory / 1e9
     name = f"{properties.name} with {gigabytes:.0f} GB"
     return Hardware("cuda", name, threads, memory, gigabytes, properties.major >= 7)
+
+
+def _has_bfloat16() -> bool:
+    """Whether the CPU computes with bfloat16; not where PyTorch does not tell."""
+    capabilities = torch.cpu.get_capabilities() if hasattr(torch.cpu, "get_capabilities") else {}
+    return any(capabilities.get(name, False) for name in ("amx_bf16", "avx512_bf16"))
 
 
 def _free_memory() -> float:

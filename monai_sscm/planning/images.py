@@ -42,12 +42,14 @@ class ObjectSeen:
     Args:
         pixels: how many.
         center: its center, from 0 to 1 along each axis.
+        slices: share of the slices across the last axis that have some of it.
         thickness: how thick it is, in pixels of the plane; None if that was not looked at.
         elongation: how often longer than thick the part of a pixel is in the mean, in the plane.
     """
 
     pixels: int
     center: tuple[float, ...]
+    slices: float
     thickness: float | None = None
     elongation: float | None = None
 
@@ -130,10 +132,11 @@ def look_at_mask(item: Mapping[str, Any], picture: bool, shapes: bool = False) -
             profile = inside.sum(axis=tuple(a for a in range(mask.ndim) if a != axis))
             places = np.arange(box[axis].start, box[axis].stop) + 0.5
             center.append(float((profile * places).sum() / pixels / length))
-        objects[value] = ObjectSeen(pixels, tuple(center), *(_shape(inside) if shapes else (None, None)))
+        slices = np.count_nonzero(profile) / (length * labeled / mask.size)  # of the labeled ones
+        objects[value] = ObjectSeen(pixels, tuple(center), slices, *(_shape(inside) if shapes else (None, None)))
     background = labeled - sum(seen.pixels for seen in objects.values())
     if background:
-        objects[0] = ObjectSeen(background, (0.5,) * mask.ndim)
+        objects[0] = ObjectSeen(background, (0.5,) * mask.ndim, slices=1.0)
     return MaskSeen(path, mask.shape, objects)
 
 

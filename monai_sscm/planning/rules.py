@@ -205,6 +205,14 @@ def _turn(draft: Draft) -> Decision:
     return True, "no class has a side"
 
 
+def _rotate_range(draft: Draft) -> Decision:
+    if draft.kind != "volumes":
+        return [20], "degrees; what is seen may lie a little askew"
+    if max(draft.pixel[:2]) * 1.5 < draft.pixel[2]:
+        return [0, 0, 20], "degrees about each axis: slices are thicker than pixels, they are not tilted"
+    return [20], "degrees about each axis; what is seen may lie a little askew"
+
+
 def _paste_classes(draft: Draft) -> Decision:
     foreground = list(enumerate(draft.seen.classes))[1:]
     small = [i for i, c in foreground if 0 < c.share <= 0.25]
@@ -238,13 +246,13 @@ def _align_donors(draft: Draft) -> Decision:
 def _crop(draft: Draft) -> Decision:
     seen = draft.seen
     covered = math.prod(draft.values["patch_size"]) / math.prod(draft.size)
-    if draft.kind == "slices":  # of which a crop has one
-        covered /= max(1, seen.sizes["median"][2])
     rarest = min((c for c in seen.foreground if c.share), key=lambda c: c.share, default=None)
+    if rarest is not None and draft.kind == "slices":  # of which a crop has one, with or without the class
+        covered *= rarest.slices
     if rarest is None or covered >= 0.5 or rarest.share >= 0.02:
         return "anywhere", "crops have all classes often enough"
     share = f"{100 * rarest.share:.2g}"
-    return "with_classes", f"{rarest.name} is {share} % of the pixels, and a crop {100 * covered:.2g} % of an image"
+    return "with_classes", f"{rarest.name} is {share} % of the pixels, and few crops of any place have it"
 
 
 def _crop_ratios(draft: Draft) -> Decision | None:
@@ -316,9 +324,11 @@ def _num_workers(draft: Draft) -> Decision:
 
 
 def _amp(draft: Draft) -> Decision:
-    if draft.hardware.has_gpu and not draft.hardware.half:
-        return False, "this GPU is older than its kind of arithmetic"
-    return None, "mixed precision; null: on a GPU"
+    if not draft.hardware.half:
+        return False, f"this {draft.hardware.device.upper()} is older than its kind of arithmetic"
+    if draft.hardware.has_gpu:
+        return None, "mixed precision; null: on a GPU"
+    return True, "mixed precision: this CPU computes with bfloat16"
 
 
 def _as_given(name: str) -> Callable[[Draft], Decision | None]:
@@ -346,6 +356,7 @@ RULES: dict[str, Callable[[Draft], Decision | None]] = {
     "batch_size": _batch_size,
     "mirror_axes": _mirror_axes,
     "turn": _turn,
+    "rotate_range": _rotate_range,
     "paste_classes": _paste_classes,
     "paste_margin": _paste_margin,
     "labeled_crop": _crop,

@@ -120,6 +120,16 @@ def _metadata(plan: Plan, bundle_name: str) -> dict[str, Any]:
     }
     pred = {**image, "format": "segmentation", "num_channels": len(classes), "value_range": [], "channel_def": classes}
     del pred["modality"]
+    mask = {
+        "type": "image",
+        "format": "segmentation",
+        "num_channels": 1,
+        "spatial_shape": ["*"] * (2 if plan.kind == "pictures" else 3),  # of the image as it is stored
+        "dtype": "uint8",
+        "value_range": [0, len(classes) - 1],
+        "is_patch_data": False,
+        "channel_def": {"0": "index of the class"},
+    }
     if seen.spacing is not None:
         image["spacing"] = seen.spacing[: len(values["patch_size"])]  # in mm, see monai_sscm.io.stored_spacing
     named = ", ".join(f"{index}: {name}" for index, name in classes.items())
@@ -143,7 +153,11 @@ def _metadata(plan: Plan, bundle_name: str) -> dict[str, Any]:
         "data_type": "picture" if seen.pictures else "volume",
         "image_classes": f"{modality}, {len(channels)} channel{'s' * (len(channels) > 1)}",
         "label_classes": named,
-        "pred_classes": f"{len(classes)} channels of logits: {', '.join(classes.values())}",
+        "pred_classes": f"one channel of class indices, {named}; of the network {len(classes)} channels of logits",
         "eval_metrics": {},
-        "network_data_format": {"inputs": {"image": image}, "outputs": {"pred": pred}},
+        "network_data_format": {
+            "inputs": {"image": image},
+            "outputs": {"pred": pred},
+            "post_processed_outputs": {"pred": mask},
+        },
     }

@@ -14,25 +14,33 @@ from __future__ import annotations
 from .compare import study
 from .differences import Difference, difference, mean_iou
 from .figures import bar_chart, label_efficiency
+from .guidance import guide
 from .methods import METHODS, Method, bundle_methods, read_methods
+from .page import Page
 from .report import write_report
 from .runs import Run, Study
 from .summary import write_summary
 from .tables import markdown_row, markdown_table
+from .verdict import Verdict, judge, patient_differences
 
 __all__ = [
     "METHODS",
     "Difference",
     "Method",
+    "Page",
     "Run",
     "Study",
+    "Verdict",
     "bar_chart",
     "bundle_methods",
     "difference",
+    "guide",
+    "judge",
     "label_efficiency",
     "markdown_row",
     "markdown_table",
     "mean_iou",
+    "patient_differences",
     "read_methods",
     "study",
     "write_report",

@@ -26,6 +26,7 @@ from .summary import scores
 
 __all__ = ["bar_chart", "curves", "has_own_budget", "label_efficiency"]
 
+_LEAST_WIDTH = 10  # of an axis in points of mIoU: what is less than the noise must look like little
 _CURVES = {
     "mean_iou": "validation mIoU of the teacher",
     "pseudo_weight": "mean weight of the pseudo-labels",
@@ -61,8 +62,9 @@ def bar_chart(rows: Rows, num_labeled: int, methods: Methods = METHODS) -> Figur
     names = [line["title"] + budget for line, budget in zip(lines, budgets, strict=True)]
     axes.set_yticks(range(len(lines)), reversed(names))
     every = [x for line in lines for x in line["each_seed"]]
-    room = 0.15 * (max(every) - min(every)) + 0.5
-    axes.set_xlim(min(every) - room, max(every) + room)
+    middle, spread = (max(every) + min(every)) / 2, max(every) - min(every)
+    half = max(0.65 * spread + 0.5, _LEAST_WIDTH / 2)
+    axes.set_xlim(middle - half, middle + half)
     axes.set_xlabel(
         f"mIoU, %, {num_labeled} labeled images; dots are seeds, means on the right\n(the axis does not begin at 0)"
     )

@@ -25,6 +25,7 @@ from matplotlib.figure import Figure
 from .differences import mean_iou
 from .figures import bar_chart, curves, has_own_budget, label_efficiency
 from .methods import METHODS, Methods, Rows
+from .page import Page
 from .runs import Run
 from .summary import difference_table, score_table, scores
 
@@ -40,7 +41,13 @@ class Picture(NamedTuple):
     caption: str
 
 
-def write_report(rows: Rows, output_dir: str | Path, method: str = "supmix_sufd", methods: Methods = METHODS) -> Path:
+def write_report(
+    rows: Rows,
+    output_dir: str | Path,
+    method: str = "supmix_sufd",
+    methods: Methods = METHODS,
+    page: Page | None = None,
+) -> Path:
     """
     Write ``report.html``, which needs no other file.
 
@@ -49,6 +56,7 @@ def write_report(rows: Rows, output_dir: str | Path, method: str = "supmix_sufd"
         output_dir: the study's folder; pictures are taken from the trainings in ``runs``, as far as they are there.
         method: what every other method is compared with.
         methods: the methods.
+        page: a verdict on two methods, which is shown in place of differences between all.
 
     Returns:
         its path.
@@ -66,9 +74,10 @@ def write_report(rows: Rows, output_dir: str | Path, method: str = "supmix_sufd"
         autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True
     ).from_string(_TEMPLATE.read_text("utf-8"))
     text = template.render(
-        bundle=Path(rows[0]["settings"]["bundle"]).name,
+        title=page.title if page else Path(rows[0]["settings"]["bundle"]).name,
         part=rows[0]["settings"]["part"],
-        num_trainings=len(rows),
+        page=page,
+        num_trainings=sum(row.get("num_trainings", 1) for row in rows),
         num_images=len(rows[0]["images"]),
         hours=sum(row["seconds"] for row in rows) / 3600,
         versions=rows[0]["versions"],
@@ -105,9 +114,10 @@ def _overlays(rows: Rows, root: Path, methods: Methods) -> list[Picture]:
         row = min(runs, key=lambda r: r["seed"])
         of_image = {image: mean_iou(np.array(matrix)) for image, matrix in row["images"].items()}
         order = sorted(of_image, key=of_image.__getitem__)
-        folder = root / "runs" / Run(name, row["num_labeled"], row["seed"]).name / "last"
+        run = Run(name, row["num_labeled"], row["seed"]).name
+        pictures = row.get("pictures", {})  # of several trainings
         for kind, image in (("best", order[-1]), ("median", order[len(order) // 2]), ("worst", order[0])):
-            path = folder / f"{image}.jpg"
+            path = root / pictures.get(image, f"runs/{run}/last/{image}.jpg")
             if path.is_file():
                 caption = f"{methods[name].title}, {kind}: {image}, mIoU {of_image[image]:.1f}"
                 shown.append(_embed(path.read_bytes(), "jpeg", f"{caption}; image, truth, prediction."))

@@ -30,6 +30,7 @@ import yaml
 from monai.bundle import ConfigParser
 
 from monai_sscm.bundle import bundle_names, find_bundle
+from monai_sscm.data.listing import first_file
 from monai_sscm.handlers import check_writable, claim_folder, release_folder
 from monai_sscm.io.files import image_name
 
@@ -132,6 +133,11 @@ class Study:
                 rows.append(json.loads(line))
         return rows
 
+    def pending(self) -> list[Run]:
+        """The runs that are not done yet."""
+        done = {Run(r["method"], r["num_labeled"], r["seed"]) for r in self.results()}
+        return [run for run in self.runs if run not in done]
+
     def run(self, jobs: int = 1) -> list[Run]:
         """
         Do what is not done yet.
@@ -142,8 +148,7 @@ class Study:
         Returns:
             the runs that failed.
         """
-        done = {Run(r["method"], r["num_labeled"], r["seed"]) for r in self.results()}
-        pending = [run for run in self.runs if run not in done]
+        pending = self.pending()
         failed: list[Run] = []
         start, num_finished = time.perf_counter(), 0
 
@@ -251,7 +256,7 @@ class Study:
             "num_labeled": run.num_labeled,
             "seed": run.seed,
             "settings": self._settings(run.method),
-            "labeled": [Path(item["image"]).name for item in lists["labeled"]],
+            "labeled": [Path(first_file(item["image"])).name for item in lists["labeled"]],
             "num_unlabeled": len(lists["unlabeled"]),
             "num_validation": len(lists["val"]),
         }
@@ -296,5 +301,5 @@ def _last_error(log: Path) -> str:
 
 def _patients(items: Sequence[Mapping[str, Any]]) -> dict[str, str]:
     """The patient of every image, as the list says it, by the image's name; else each image is a patient."""
-    names = [image_name(item["image"], item.get("slice")) for item in items]
+    names = [image_name(first_file(item["image"]), item.get("slice")) for item in items]
     return {name: str(item.get("group") or name) for name, item in zip(names, items, strict=True)}

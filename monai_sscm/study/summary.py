@@ -101,13 +101,15 @@ def score_table(lines: Sequence[Mapping[str, Any]]) -> Table:
         titles of the columns, and the rows.
     """
     keys = dict.fromkeys(key for line in lines for key in line)
-    ious = [key for key in keys if key.startswith("iou_") and "background" not in key]
+    names = [key[4:] for key in keys if key.startswith("iou_") and "background" not in key]
+    of_class = {f"{kind.lower()}_{name}": f"{name} {kind}" for name in names for kind in ("IoU", "Dice")}
+    of_class = {key: title for key, title in of_class.items() if key in keys}
     best = [f"best on validation (+{lines[0]['num_validation']} labels)"]
     best = best if any(line["best_mean_iou"] is not None for line in lines) else []
-    header = ["method", "labels", "seeds", "mIoU", *(f"{key[4:]} IoU" for key in ious), "each seed", *best, "minutes"]
+    header = ["method", "labels", "seeds", "mIoU", *of_class.values(), "each seed", *best, "minutes"]
     rows = []
     for line in lines:
-        means = [_with_spread(line[key]) if key in line else "" for key in ("mean_iou", *ious)]
+        means = [_with_spread(line[key]) if key in line else "" for key in ("mean_iou", *of_class)]
         each_seed = ", ".join(f"{x:.1f}" for x in line["each_seed"])
         row = [line["title"], str(line["num_labeled"]), ", ".join(map(str, line["seeds"])), *means, each_seed]
         if best:

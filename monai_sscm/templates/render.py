@@ -62,7 +62,7 @@ def render_configs(name: str) -> dict[str, str]:
     Example:
         >>> from monai_sscm.templates import render_configs
         >>> sorted(render_configs("chase_vessel_segmentation"))[:3]
-        ['evaluate.yaml', 'inference.yaml', 'logging.conf']
+        ['evaluate.yaml', 'federated.yaml', 'inference.yaml']
     """
     layers = KINDS[name] if name in KINDS else (*KINDS[BUNDLES[name]], name)
     files = {}

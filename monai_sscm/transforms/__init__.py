@@ -11,11 +11,22 @@
 
 from __future__ import annotations
 
-from .compose import NoMetadataCompose
+from .compose import ForEachStreamD, ForEachStreamd, ForEachStreamDict, NoMetadataCompose
 from .ct.array import EXPORT_WINDOW, LUNG_WINDOW, TakeSlice, ToHounsfield, export_window, in_lung_box, lung_box
 from .ct.dictionary import TakeSliceD, TakeSliced, TakeSliceDict, ToHounsfieldD, ToHounsfieldd, ToHounsfieldDict
-from .image.array import EnsureImageChannels, KeepFieldOfView, ZoomToSide, field_of_view, resize_image, seen_size
+from .image.array import (
+    BlackenBorder,
+    EnsureImageChannels,
+    KeepFieldOfView,
+    ZoomToSide,
+    field_of_view,
+    resize_image,
+    seen_size,
+)
 from .image.dictionary import (
+    BlackenBorderD,
+    BlackenBorderd,
+    BlackenBorderDict,
     EnsureImageChannelsD,
     EnsureImageChannelsd,
     EnsureImageChannelsDict,
@@ -64,6 +75,10 @@ __all__ = [
     "EXPORT_WINDOW",
     "IGNORED",
     "LUNG_WINDOW",
+    "BlackenBorder",
+    "BlackenBorderD",
+    "BlackenBorderDict",
+    "BlackenBorderd",
     "ClassMix",
     "ClassMixD",
     "ClassMixDict",
@@ -76,6 +91,9 @@ __all__ = [
     "EnsureImageChannelsD",
     "EnsureImageChannelsDict",
     "EnsureImageChannelsd",
+    "ForEachStreamD",
+    "ForEachStreamDict",
+    "ForEachStreamd",
     "HideUnlabeled",
     "HideUnlabeledD",
     "HideUnlabeledDict",

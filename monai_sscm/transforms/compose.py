@@ -9,17 +9,63 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""Transforms on plain tensors, for the inner loop of a training."""
+"""Transforms in a row, for the inner loop of a training."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from copy import deepcopy
 from typing import Any
 
+import numpy as np
+from monai.config.type_definitions import NdarrayOrTensor
 from monai.data import MetaTensor, get_track_meta, set_track_meta
-from monai.transforms import Compose
+from monai.transforms import Compose, Randomizable, Transform
+from monai.utils import MAX_SEED
 
-__all__ = ["NoMetadataCompose"]
+__all__ = ["ForEachStreamD", "ForEachStreamDict", "ForEachStreamd", "NoMetadataCompose"]
+
+
+class ForEachStreamd(Randomizable, Transform):
+    """
+    The same transforms on labelled, unlabelled and donor images of a batch, with random numbers of their own for each.
+
+    The transforms are written for ``image`` and ``label``; each stream has a copy of them. A stream that is not in the
+    batch is left out, and one without a label has an ``image`` alone.
+
+    Args:
+        transforms: dictionary transforms of ``image`` and, where it is there, ``label``.
+        streams: what the streams' keys begin with.
+
+    Example:
+        >>> import torch
+        >>> from monai_sscm.transforms import ForEachStreamd, RandBatchAffined
+        >>> move = RandBatchAffined(["image", "label"], 2, mode=["bilinear", "nearest"], allow_missing_keys=True)
+        >>> batch = {"image": torch.rand(2, 1, 8, 8), "label": torch.ones(2, 1, 8, 8)}
+        >>> batch["unlabeled_image"] = torch.rand(4, 1, 8, 8)
+        >>> {key: len(value) for key, value in ForEachStreamd([move])(batch).items()}
+        {'image': 2, 'label': 2, 'unlabeled_image': 4}
+    """
+
+    def __init__(self, transforms: Sequence[Callable], streams: Sequence[str] = ("", "unlabeled_", "donor_")) -> None:
+        self.transforms = {stream: Compose(deepcopy(list(transforms))) for stream in streams}
+
+    def set_random_state(self, seed: int | None = None, state: np.random.RandomState | None = None) -> ForEachStreamd:
+        super().set_random_state(seed, state)
+        for transform in self.transforms.values():
+            transform.set_random_state(seed=int(self.R.randint(MAX_SEED, dtype="uint32")))
+        return self
+
+    def __call__(self, data: Mapping[Hashable, NdarrayOrTensor]) -> dict[Hashable, NdarrayOrTensor]:
+        d = dict(data)
+        for stream, transform in self.transforms.items():
+            if f"{stream}image" in d:
+                of_stream = {key: d[stream + key] for key in ("image", "label") if stream + key in d}
+                d.update({stream + key: value for key, value in transform(of_stream).items()})
+        return d
+
+
+ForEachStreamD = ForEachStreamDict = ForEachStreamd
 
 
 class NoMetadataCompose(Compose):

@@ -157,7 +157,7 @@ BAD_VALUES: dict[str, tuple[dict, str]] = {
         {"num_labeled": 6},
         r"`num_labeled` is 6, but the training part has 5 images with masks",
     ),
-    "no labeled": ({"num_labeled": 0}, r"`num_labeled` must be a whole number of at least 1, or null, got 0"),
+    "no labeled": ({"num_labeled": 0}, r"There are no donor images: the method pastes from labeled ones"),
     "no unlabeled": (
         {"num_labeled": 5},
         r"There are no unlabeled images: add images without masks, give a smaller `num_labeled`",

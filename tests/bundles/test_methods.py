@@ -75,7 +75,7 @@ def test_unimatch_has_two_strong_views_and_one_of_perturbed_features(vessel_phan
 
 
 def test_bcp_pastes_both_ways_and_learns_from_nothing_else(vessel_phantoms, tmp_path):
-    trainer, steps = run(vessel_phantoms, tmp_path, "bcp")
+    trainer, steps = run(vessel_phantoms, tmp_path, "bcp", batch_transform=None)
     assert all(isinstance(view.loss, WeightedDiceCELoss) for view in trainer.views)
     assert [len(step["views"]) for step in steps] == [1] * 2 + [2] * 6  # a quarter before training
     for step in steps[:2]:
@@ -99,7 +99,7 @@ def test_bcp_pastes_both_ways_and_learns_from_nothing_else(vessel_phantoms, tmp_
 
 
 def test_supmix_of_labelled_images_never_sees_an_unlabelled_one(vessel_phantoms, tmp_path):
-    trainer, steps = run(vessel_phantoms, tmp_path, "supmix_labeled", paste_margin=0)
+    trainer, steps = run(vessel_phantoms, tmp_path, "supmix_labeled", paste_margin=0, batch_transform=None)
     assert list(trainer.data_loader.streams) == ["", "donor_"]
     pasted = 0
     for step in steps:

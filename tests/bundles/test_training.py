@@ -39,7 +39,7 @@ METHODS = {
     "cutmix": 1,
     "classmix": 1,
 }
-METHODS |= {"fixmatch": 1, "unimatch": 3, "bcp": 3, "supmix": 1, "supmix_sufd": 1}
+METHODS |= {"fixmatch": 1, "unimatch": 3, "bcp": 3, "supmix": 1, "supmix_sufd": 1, "supmix_cutmix": 2}
 NO_UNLABELED = ("supervised", "supervised_augmented", "supmix_labeled")
 
 
@@ -59,7 +59,7 @@ def test_every_method_trains_and_is_evaluated(phantoms, tmp_path, method, bundle
     assert isinstance(trainer.data_loader, SemiSupervisedLoader)
     assert evaluator.network is trainer.teacher
     saved = torch.load(tmp_path / "states" / "last.pt", weights_only=True)
-    of_the_run = {"evaluator", "settings", "images", "processes"}
+    of_the_run = {"evaluator", "settings", "images", "parts", "init_from", "processes", "versions"}
     assert set(saved) == {"teacher", "student", "optimizer", "lr_scheduler", "trainer", *of_the_run}
     for name, value in trainer.teacher.state_dict().items():
         assert torch.equal(saved["teacher"][name], value) and torch.equal(saved["trainer"]["teacher"][name], value)

@@ -19,7 +19,19 @@ import pytest
 import monai_sscm
 from monai_sscm.cli.main import main
 
-COMMANDS = ["train", "predict", "evaluate", "plan", "demo", "study", "prepare", "bundle", "phantoms"]
+COMMANDS = [
+    "train",
+    "predict",
+    "evaluate",
+    "suggest",
+    "export",
+    "plan",
+    "demo",
+    "study",
+    "prepare",
+    "bundle",
+    "phantoms",
+]
 
 
 @pytest.mark.parametrize("command", [[], *([name] for name in COMMANDS)])

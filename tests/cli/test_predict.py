@@ -58,14 +58,24 @@ def images(tmp_path_factory) -> Path:
 
 def predict(images: Path, out: Path, *models, words=()) -> dict[str, np.ndarray]:
     main(["predict", str(images), "--model", *map(str, models), "--output_dir", str(out), *SMALL, *words])
-    return {path.name: np.array(Image.open(path)) for path in sorted(out.glob("*.png"))}
+    paths = [path for path in sorted(out.glob("*.png")) if not path.name.endswith("_overlay.png")]
+    return {path.name: np.array(Image.open(path)) for path in paths}
 
 
 def test_a_shipped_bundle_by_its_name(images, tmp_path, capsys):
     masks = predict(images, tmp_path / "out", "chase_vessel_segmentation")
     assert {name: mask.shape for name, mask in masks.items()} == {"a_seg.png": (80, 96), "b_seg.png": (100, 70)}
     out = str(tmp_path / "out")
-    assert capsys.readouterr().out.splitlines() == ["1/2 a", "2/2 b", f"2 masks are in {out!r}."]
+    *done, review, last = capsys.readouterr().out.splitlines()
+    assert done == ["1/2 a", "2/2 b"] and last == f"2 masks are in {out!r}."
+    with open(tmp_path / "out" / "quality.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert sorted(row["case"] for row in rows) == ["a", "b"] and rows[0]["agreement"] <= rows[1]["agreement"]
+    assert {row["calibration"] for row in rows} == {"ranks only"} and "expected_dice" not in rows[0]
+    assert review.startswith("Review first, as ") and f": {rows[0]['case']}, {rows[1]['case']} (the order" in review
+    assert sorted(path.name for path in (tmp_path / "out").glob("*_overlay.png")) == ["a_overlay.png", "b_overlay.png"]
+    predict(images, tmp_path / "out", "chase_vessel_segmentation", words=["--quality", "false"])
+    assert not list((tmp_path / "out").glob("*_overlay.png")) and not (tmp_path / "out" / "quality.csv").exists()
 
 
 def test_of_several_models_the_mean_probability_counts(images, models, tmp_path):
@@ -88,7 +98,7 @@ def test_what_cannot_be_read_is_named(images, tmp_path, capsys):
     with pytest.raises(SystemExit) as stopped:
         predict(folder, tmp_path / "out", "chase_vessel_segmentation")
     assert "1 of 3 images were left out" in str(stopped.value.code) and "c.png" in str(stopped.value.code)
-    assert len(list((tmp_path / "out").glob("*.png"))) == 2
+    assert len(list((tmp_path / "out").glob("*_seg.png"))) == 2
 
 
 def test_a_training_that_is_not_finished(images, models, tmp_path):

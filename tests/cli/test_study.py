@@ -26,7 +26,11 @@ def test_the_arguments_arrive(monkeypatch):
     main(["study"])
     defaults = {name: parameter.default for name, parameter in inspect.signature(study).parameters.items()}
     lists = {name: list(value) for name, value in defaults.items() if isinstance(value, tuple)}
-    assert calls.pop() == {**defaults, **lists, "values": {}}
+    of_the_function = {name: defaults.pop(name) for name in ("output_dir", "threads")}  # its own, where none is given
+    assert calls.pop() == {**defaults, **lists, "values": {}} and of_the_function == {
+        "output_dir": "runs/study",
+        "threads": 1,
+    }
     main(["study", "--bundle", "my/bundle", "--values", "max_epochs=2", "zoom=1.0", "--num_labeled", "2", "4"])
     given = {"bundle": "my/bundle", "values": {"max_epochs": "2", "zoom": "1.0"}, "num_labeled": [2, 4]}
     assert given.items() <= calls.pop().items()
@@ -36,3 +40,30 @@ def test_a_value_without_a_name_is_refused(capsys):
     with pytest.raises(SystemExit):
         main(["study", "--values", "max_epochs"])
     assert "--values: must be NAME=VALUE, got 'max_epochs'" in capsys.readouterr().err
+
+
+def test_a_folder_gets_a_verdict(monkeypatch):
+    calls = []
+    monkeypatch.setattr("monai_sscm.study.guide", lambda *folder, **arguments: calls.append((*folder, arguments)))
+    main(["study", "data"])
+    assert calls.pop() == ("data", {"values": {}, "output_dir": None, "jobs": 1, "threads": None})
+    main(["study", "data", "--hours", "2.5", "--values", "zoom=1.0", "--group_pattern", "(p.)_", "--output_dir", "out"])
+    assert calls.pop()[1] == {
+        "values": {"zoom": "1.0", "group_pattern": "(p.)_"},
+        "output_dir": "out",
+        "jobs": 1,
+        "threads": None,
+        "hours": 2.5,
+    }
+
+
+def test_arguments_of_the_other_kind_of_study_are_refused(capsys):
+    with pytest.raises(ValueError, match="`--methods` does not go with a FOLDER"):
+        main(["study", "data", "--methods", "supmix"])
+    with pytest.raises(ValueError, match="`--seeds` does not go with a FOLDER"):
+        main(["study", "data", "--seeds", "4"])
+    with pytest.raises(ValueError, match="`--hours` goes with a FOLDER"):
+        main(["study", "--hours", "4"])
+    with pytest.raises(SystemExit):
+        main(["study", "data", "--hours", "0"])
+    assert "--hours: must be a number above 0, got '0'" in capsys.readouterr().err

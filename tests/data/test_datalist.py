@@ -236,7 +236,8 @@ def test_refused(tmp_path):
     with pytest.raises(ValueError, match="'c' has 2 masks"):
         semi_supervised_datalist(tmp_path)
     (tmp_path / "labels" / "c_2.png").unlink()
-    for number in (0, 4):
+    assert len(semi_supervised_datalist(tmp_path, num_labeled=0)["unlabeled"]) == 3  # none need have a mask
+    for number in (-1, 4):
         with pytest.raises(ValueError, match=f"`num_labeled` is {number}"):
             semi_supervised_datalist(tmp_path, num_labeled=number)
     write(tmp_path / "images", ["a.jpg"])

@@ -12,6 +12,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -142,3 +143,59 @@ def test_test_images_without_masks_are_told(tmp_path, caplog):
         write(tmp_path / folder, ["a.png", "b.png"] if folder != "imagesTs" else ["c.png"])
     semi_supervised_datalist(tmp_path)
     assert "has 2 labeled images. Not used: 1, test images without masks (c)." in caplog.text
+
+
+def test_what_a_data_list_does_not_name_is_told(root, caplog):
+    caplog.set_level("INFO")
+    entries = [{"image": f"images/{i}.png", "label": f"labels/{i}.png"} for i in range(4)]
+    (root / "datalist.json").write_text(json.dumps({"training": entries}))
+    (root / "images" / ".hidden.png").touch()
+    semi_supervised_datalist(root)
+    for expected in (
+        "4, the data list does not name it (4.png, 5.png, 4.png, ...)",
+        "1, hidden (.hidden.png)",
+        "1, the data list says which part an image is of (split.json)",
+    ):
+        assert expected in caplog.text
+    assert "x.png" not in caplog.text  # of another folder
+
+
+def test_what_dataset_json_does_not_list_is_told(tmp_path, caplog):
+    caplog.set_level("INFO")
+    for folder in ("imagesTr", "labelsTr"):
+        write(tmp_path / folder, ["a.png", "b.png"])
+    entries = [{"image": "imagesTr/a.png", "label": "labelsTr/a.png"}, {"image": "imagesTr/c.png"}]
+    entries += [{"image": "imagesTr/b.png", "label": "labelsTr/of_b.png"}]
+    (tmp_path / "dataset.json").write_text(json.dumps({"training": entries}))
+    files = semi_supervised_datalist(tmp_path)
+    assert len(files["labeled"]) == len(files["unlabeled"]) == 1
+    assert "Not used: 2, dataset.json lists it, but it is not there (c.png, of_b.png); " in caplog.text
+    assert "1, dataset.json does not list it (b.png)" in caplog.text
+
+
+def test_links_beside_images_are_told(tmp_path, caplog):
+    caplog.set_level("INFO")
+    write(tmp_path / "data", ["a.png", "a_mask.png"])
+    write(tmp_path / "elsewhere", ["b.png"])
+    (tmp_path / "data" / "more").symlink_to(tmp_path / "elsewhere")
+    semi_supervised_datalist(tmp_path / "data")
+    assert "Not used: 1, a link to a folder (more)." in caplog.text
+    (tmp_path / "data" / "c.png").symlink_to(tmp_path / "nothing.png")
+    with pytest.raises(FileNotFoundError, match="c.png' is a link to a file that is not there"):
+        semi_supervised_datalist(tmp_path / "data")
+
+
+def test_other_contents_of_a_file_of_the_same_size_are_told(root):
+    before = listed(root, 4)
+    for path in (root / "labels" / "2.png", root / "images" / "4.png", root / "unlabeled_images" / "x.png"):
+        content = bytearray(path.read_bytes())
+        content[-1] ^= 255
+        path.write_bytes(content)
+    assert describe_changes(before, listed(root, 4)) == (
+        "labeled images: 1 with other contents of the mask (images/2.png); "
+        "unlabeled images: 1 with other contents of the image (unlabeled_images/x.png); "
+        "validation images: 1 with other contents of the image (images/4.png)"
+    )
+    # version 0.9 did not look into files
+    old = {part: {n: re.sub(r" \([0-9a-f]+\)", "", d) for n, d in names.items()} for part, names in before.items()}
+    assert describe_changes(old, listed(root, 4)) is None

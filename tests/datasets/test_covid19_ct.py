@@ -16,6 +16,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import nibabel
 import numpy as np
 import pytest
 import SimpleITK as sitk
@@ -217,3 +218,25 @@ def test_the_real_slices():
 @needs_data
 def test_split_is_that_of_the_data():
     assert json.loads((SHARED / "split.json").read_text()) == COVID19_CT_SPLIT
+
+
+def test_what_the_stack_does_not_use_is_told(tmp_path, caplog):
+    caplog.set_level("INFO")
+    slices = np.zeros((8, 8, 6), np.int16)
+    slices[2:5, 2:5] = -500
+    for name in ("tr_im.nii.gz", "tr_mask.nii.gz", "more.nii.gz", "more_mask.nii.gz"):
+        nibabel.save(
+            nibabel.Nifti1Image(slices if name == "tr_im.nii.gz" else (slices != 0) * np.int16(1), np.eye(4)),
+            tmp_path / name,
+        )
+    (tmp_path / "notes.pdf").touch()
+    (tmp_path / "split.json").write_text(json.dumps({"train": [0, 1, 2], "val": [4]}))
+    lists = covid19_ct_datalist(tmp_path)
+    assert [len(lists[part]) for part in ("labeled", "unlabeled", "val", "test")] == [3, 1, 1, 0]
+    assert "has 3 labeled, 1 unlabeled, 1 validation images. Not used: " in caplog.text
+    for expected in (
+        "2, the split does not name it (tr_im.nii.gz, slice 3, tr_im.nii.gz, slice 5)",
+        "1, a mask by its name (more_mask.nii.gz)",
+        "1, no volume of a known format (notes.pdf)",
+    ):
+        assert expected in caplog.text

@@ -13,10 +13,12 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
+import scipy.special
 import torch
 
-from monai_sscm.engines import PseudoLabeler, View
+from monai_sscm.engines import PseudoLabeler, SemiSupervisedTrainer, View
 from monai_sscm.losses import WeightedCELoss
 from tests.helpers.training import make_batches, make_trainer
 
@@ -46,6 +48,66 @@ def test_pixel_by_pixel(spatial, weighting):
         torch.testing.assert_close(pseudo["pseudo_weight"][i, 0], weight)
 
 
+def _by_class(labeler: PseudoLabeler, batches: list[torch.Tensor], means: np.ndarray) -> np.ndarray:
+    """Run the labeler, and compute what it does a second way, class by class; the means at the end."""
+    for logits in batches:
+        pseudo = labeler(logits)
+        prob = scipy.special.softmax(logits.double().numpy(), axis=1)
+        confidence, label = prob.max(1), prob.argmax(1)
+        for c in range(logits.shape[1]):
+            if (label == c).any():
+                means[c] = labeler.momentum * means[c] + (1 - labeler.momentum) * confidence[label == c].mean()
+        weight = confidence >= np.minimum(means, labeler.threshold)[label]
+        assert np.array_equal(pseudo["pseudo_weight"][:, 0].numpy(), weight)
+        np.testing.assert_allclose(labeler.class_confidence.numpy(), means, rtol=1e-5)
+    return means
+
+
+@pytest.mark.parametrize("spatial", [(7, 5), (4, 3, 5)])
+def test_a_threshold_of_each_class_follows_the_teacher(spatial):
+    generator = torch.Generator().manual_seed(0)
+    # the first class is easy, the second one is hard, the third one is seen once, the last one never
+    sharpness = torch.tensor([9.0, 0.4, 1.0, 1.0]).view(1, 4, *(1,) * len(spatial))
+    batches = [sharpness * torch.randn(3, 4, *spatial, generator=generator) for _ in range(6)]
+    for i, logits in enumerate(batches):
+        logits[:, 2] += -1000 * (i != 2)
+        logits[:, 3] = -1000
+    labeler = PseudoLabeler(threshold=0.9, weighting="class", momentum=0.8)
+    means = _by_class(labeler, batches, np.full(4, PseudoLabeler.START))
+    assert means[0] > 0.9 > means[1] and means[3] == PseudoLabeler.START
+
+
+def test_thresholds_go_on_from_a_state_and_survive_nan():
+    batches = [torch.randn(2, 3, 8, 8, generator=torch.Generator().manual_seed(i)) for i in range(4)]
+    whole, first, second = (PseudoLabeler(weighting="class") for _ in range(3))
+    expected = [whole(logits) for logits in batches]
+    for logits in batches[:2]:
+        first(logits)
+    second.load_state_dict(first.state_dict())
+    second(torch.full((2, 3, 8, 8), float("nan")))
+    for logits, pseudo in zip(batches[2:], expected[2:], strict=True):
+        assert torch.equal(second(logits)["pseudo_weight"], pseudo["pseudo_weight"])
+
+
+def test_thresholds_are_saved_with_the_trainer():
+    def trainer(epochs: int) -> SemiSupervisedTrainer:
+        labeler = PseudoLabeler(0.6, "class", momentum=0.5)
+        views = [View(loss=WeightedCELoss())]
+        return make_trainer(make_batches(2), views=views, pseudo_labeler=labeler, epochs=epochs)
+
+    whole, half, rest = trainer(2), trainer(1), trainer(2)
+    whole.run()
+    half.run()
+    rest.load_state_dict(half.state_dict())
+    rest.network.load_state_dict(half.network.state_dict())
+    rest.optimizer.load_state_dict(half.optimizer.state_dict())
+    rest.run()
+    expected = whole.pseudo_labeler.class_confidence
+    assert torch.equal(rest.pseudo_labeler.class_confidence, expected) and not torch.equal(
+        half.pseudo_labeler.class_confidence, expected
+    )
+
+
 def test_another_pseudo_labeler_in_its_place():
     """What it returns is what the views learn from."""
 
@@ -61,7 +123,12 @@ def test_another_pseudo_labeler_in_its_place():
 
 @pytest.mark.parametrize(
     ("kwargs", "message"),
-    [({"weighting": "class"}, "weighting"), ({"threshold": 95}, "threshold"), ({"threshold": -0.1}, "threshold")],
+    [
+        ({"weighting": "voxel"}, "weighting"),
+        ({"threshold": 95}, "threshold"),
+        ({"threshold": -0.1}, "threshold"),
+        ({"momentum": 1}, "momentum"),
+    ],
 )
 def test_refused_arguments(kwargs, message):
     with pytest.raises(ValueError, match=message):

@@ -157,3 +157,50 @@ def test_epoch_length_is_the_loader_s():
     assert trainer.state.iteration == 3
     with pytest.raises(ValueError, match="epoch_length"):
         make_trainer(make_batches(1), train_data_loader=loader, epoch_length=2)
+
+
+def test_the_teacher_starts_from_weights_that_others_load():
+    """As a handler of a host does at the start, or a federated client between runs; not where a state was restored."""
+
+    def shifted(network: nn.Module, by: float) -> dict:
+        return {name: x + by for name, x in network.state_dict().items()}
+
+    def still(trainer) -> None:  # so that the student stays where it is
+        for group in trainer.optimizer.param_groups:
+            group["lr"] = 0.0
+
+    trainer = make_trainer(make_batches(2), epochs=1)
+    still(trainer)
+    loaded = shifted(trainer.network, 1.0)
+    trainer.add_event_handler(Events.STARTED, lambda: trainer.network.load_state_dict(loaded))
+    trainer.run()
+    assert_same(weights(trainer.teacher), loaded)
+    assert not trainer.teacher_warmup
+    # nobody loads: a second run keeps the teacher that there is
+    trainer = make_trainer(make_batches(2), epochs=1)
+    still(trainer)
+    other = shifted(trainer.network, 1.0)
+    trainer.teacher.load_state_dict(other)
+    trainer.teacher_warmup = False
+    trainer.teacher_decay = 1.0
+    trainer.run()
+    assert_same(weights(trainer.teacher), other)
+    trainer.state.max_epochs = 2
+    trainer.run()
+    assert_same(weights(trainer.teacher), other)
+    # between two rounds somebody loads what the rounds of all clients gave
+    aggregated = shifted(trainer.network, -1.0)
+    trainer.network.load_state_dict(aggregated)
+    trainer.state.max_epochs = 3
+    trainer.run()
+    assert_same(weights(trainer.teacher), aggregated)
+    # a state that is restored brings the teacher that belongs to it
+    state = trainer.state_dict()
+    state["teacher"] = other
+    again = make_trainer(make_batches(2), epochs=4)
+    still(again)
+    again.teacher_decay = 1.0
+    again.network.load_state_dict(aggregated)
+    again.load_state_dict(state | {"max_epochs": 4})
+    again.run()
+    assert_same(weights(again.teacher), other)

@@ -28,7 +28,7 @@ from torch import nn
 from monai_sscm.engines import PseudoLabeler, Ramp, SemiSupervisedEvents, View
 from monai_sscm.losses import WeightedCELoss, WeightedDeepSupervisionLoss, WeightedDiceCELoss, WeightedMSELoss
 from monai_sscm.networks import FeatureDropout, make_teacher
-from monai_sscm.transforms import ClassMixd, CutMixSegd, RandStrongIntensity
+from monai_sscm.transforms import ClassMixd, CutMixSegd, ForEachStreamd, RandBatchAffined, RandStrongIntensity
 from tests.helpers.training import (
     KEYS,
     OUT,
@@ -237,6 +237,37 @@ def test_teacher_decay_warms_up():
     trainer.run()
     for k, v in trainer.teacher.state_dict().items():
         torch.testing.assert_close(v.double(), expected[k], rtol=1e-5, atol=1e-6)
+
+
+def test_the_batch_is_transformed_before_the_teacher_and_the_views_see_it():
+    def darker(batch: dict) -> dict:
+        return {key: value - 1 if "image" in key else value for key, value in batch.items()}
+
+    batches = make_batches(2)
+    views = [View(mix=supmix(), loss=WeightedCELoss())]
+    given = make_trainer(batches, views=views, batch_transform=darker)
+    before = make_trainer([darker(batch) for batch in batches], views=views)
+    for trainer in (given, before):
+        trainer.run()
+    for a, b in zip(given.network.parameters(), before.network.parameters(), strict=True):
+        assert torch.equal(a, b)
+    assert torch.equal(given.state.output["image"], batches[1]["image"] - 1)
+    assert torch.equal(given.state.pseudo["unlabeled_image"], batches[1]["unlabeled_image"] - 1)
+
+
+def test_a_random_batch_transform_is_seeded_by_the_iteration():
+    move = RandBatchAffined(["image", "label"], 2, mode=["bilinear", "nearest"], prob=1.0, allow_missing_keys=True)
+
+    def images(seed: int, n: int = 2) -> list[torch.Tensor]:
+        seen = []
+        trainer = make_trainer(make_batches(1) * n, batch_transform=ForEachStreamd([move]), seed=seed)
+        trainer.add_event_handler(Events.ITERATION_COMPLETED, lambda e: seen.append(e.state.output["image"]))
+        trainer.run()
+        return seen
+
+    first, again, other = images(0), images(0), images(1)
+    assert all(torch.equal(a, b) for a, b in zip(first, again, strict=True))
+    assert not torch.equal(first[0], first[1]) and not torch.equal(first[0], other[0])
 
 
 def test_a_view_of_weight_zero_is_left_out():

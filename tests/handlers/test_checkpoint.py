@@ -72,7 +72,11 @@ def test_files_and_their_contents(tmp_path):
     last, previous, best = (
         torch.load(tmp_path / "states" / f"{n}.pt", weights_only=True) for n in ("last", "previous", "best")
     )
-    names = {"student", "teacher", "optimizer", "lr_scheduler", "trainer", "evaluator", "settings", "processes"}
+    names = {"student", "teacher", "optimizer", "lr_scheduler", "trainer", "evaluator", "settings", "processes"} | {
+        "parts",
+        "init_from",
+        "versions",
+    }
     assert set(last) == names
     assert set(best) == {"student", "teacher", "settings"}
     assert last["settings"] == best["settings"] == {"method": "supmix", "patch_size": [8, 8]}
@@ -280,7 +284,12 @@ def test_a_stopped_training_gets_another_end(tmp_path, caplog, epochs):
 def test_overrides_that_changed_are_refused(tmp_path, monkeypatch):
     config = tmp_path / "train.yaml"
     config.write_text("lr_scheduler: {power: 0.9}\nloss: a\n")
-    monkeypatch.setattr("sys.argv", ["/monai/bundle/__main__.py", "run", "--config_file", str(config)])
+
+    def type_command(values: dict) -> None:
+        words = [f"--{name}={value}" for name, value in values.items()]
+        monkeypatch.setattr("sys.argv", ["/monai/bundle/__main__.py", "run", "--config_file", str(config), *words])
+
+    type_command({"lr_scheduler#power": 2})
     make(tmp_path / "run", overrides={"lr_scheduler#power": 2})[0].run()
     last = tmp_path / "run" / "states" / "last.pt"
     assert torch.load(last, weights_only=True)["settings"]["overrides"] == {"lr_scheduler#power": 2}
@@ -290,6 +299,7 @@ def test_overrides_that_changed_are_refused(tmp_path, monkeypatch):
         ({"lr_scheduler#power": 2, "loss": "b"}, "loss=a, this one has loss=b"),
         ({"lr_scheduler#power": 2, "loss#x": 1}, "loss#x=None, this one has loss#x=1"),
     ):
+        type_command({"lr_scheduler#power": 2})
         with pytest.raises(ValueError, match=f"is of a training with {message}: give the same value"):
             make(tmp_path / "run", resume=True, overrides=other)[0].run()
     # what the configuration has, as a training's own does, need not be given; and is kept for the next
@@ -299,7 +309,8 @@ def test_overrides_that_changed_are_refused(tmp_path, monkeypatch):
         ("lr_scheduler: {power: 0.9}\nlr_scheduler#power: 2", {}),
         ("lr_scheduler: {power: 0.9}", {"lr_scheduler#power": 2}),
     ):
-        config.write_text(text)
+        config.write_text(f"{text}\nloss: a\n")
+        type_command(same)
         trainer, handler = make(tmp_path / "run", resume=True, overrides=same)
         trainer.run()
         assert handler.settings["overrides"] == {"lr_scheduler#power": 2}

@@ -17,6 +17,7 @@ import torch
 from ignite.engine import Engine
 
 from monai_sscm.handlers import OverlayHandler, overlay
+from monai_sscm.io.writing import class_colors
 
 
 def test_overlay():
@@ -30,6 +31,19 @@ def test_overlay():
     volume[..., 3] = 1
     assert overlay(torch.rand(1, 4, 5, 6), volume, volume).shape == (3, 4, 15)
     assert overlay(image).shape == (3, 6, 8)
+
+
+def test_the_colors_are_those_of_mask_files():
+    image, label = torch.rand(3, 6, 8), torch.zeros(1, 6, 8)
+    label[0, 1, 3], label[0, 4, 2] = 1, 2
+    first, second = torch.as_tensor(class_colors(3), dtype=torch.float32)
+    picture = overlay(image, label)[:, :, 8:]
+    torch.testing.assert_close(picture[:, 1, 3], 0.4 * image[:, 1, 3] + 0.6 * first)
+    torch.testing.assert_close(picture[:, 4, 2], 0.4 * image[:, 4, 2] + 0.6 * second)
+    for scaled in (image, 255 * image, 65535 * image):
+        torch.testing.assert_close(overlay(scaled, label)[:, :, :8], image)  # its own colors, of whatever depth
+    alone = overlay(image, label * (label == 1))[:, 1, 3 + 8]
+    torch.testing.assert_close(alone, picture[:, 1, 3])  # whatever other classes there are
 
 
 def test_ignored_pixels_are_drawn_as_background():
@@ -66,11 +80,11 @@ def test_overlay_of_class_indices_and_of_logits():
 
 def test_what_is_shown_is_drawn_in_place_of_the_image():
     shown = torch.zeros(1, 3, 4, 4)
-    shown[:, 0, :2] = 9  # red above
+    shown[:, 0, :2] = 255  # red above
     output = {"image": torch.rand(1, 3, 4, 4), "label": torch.zeros(1, 1, 4, 4), "pred": torch.zeros(1, 1, 4, 4)}
     for decollated in (False, True):
         engine = Engine(lambda engine, batch, d=decollated: [{k: v[0] for k, v in output.items()}] if d else output)
         writer = Mock()
         OverlayHandler(writer, num_images=1).attach(engine)
         engine.run([[{"shown": shown[0]}] if decollated else {"shown": shown}])
-        assert torch.equal(writer.add_image.call_args.args[1][:, :, :4], shown[0] / 9)
+        assert torch.equal(writer.add_image.call_args.args[1][:, :, :4], shown[0] / 255)

@@ -151,3 +151,20 @@ def test_the_spacing_that_a_bundle_was_planned_for(tmp_path):
     about = {"network_data_format": {"inputs": {"image": {"spacing": [1, 2.5]}}}}
     (tmp_path / "configs" / "metadata.json").write_text(json.dumps(about))
     assert stored_spacing(tmp_path) == [1.0, 2.5]
+
+
+def test_what_is_not_segmented_is_told(tmp_path, caplog):
+    caplog.set_level("INFO")
+    for name in ("a.png", "b.webm", ".c.png", "notes.txt", "scan.mha", "out/a_seg.png"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    assert [item["name"] for item in inference_datalist(tmp_path, tmp_path / "out")] == ["a"]
+    told = [record.getMessage() for record in caplog.records if "Not segmented" in record.getMessage()]
+    assert len(told) == 1
+    for expected in (
+        "1 hidden (.c.png)",
+        "2 no images of a known format (b.webm, notes.txt)",
+        "1 of a kind that this network does not take (scan.mha)",
+    ):
+        assert expected in told[0]
+    assert "a_seg" not in told[0]

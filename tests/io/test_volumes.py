@@ -28,6 +28,7 @@ from monai.transforms import Orientation
 from PIL import Image
 
 from monai_sscm.datasets import chest_phantom
+from monai_sscm.io import VolumeReader
 from tests.helpers.damage import assert_good_or_told, read_scan, scan
 from tests.helpers.dicom import write_series
 from tests.helpers.volumes import load_volume, oblique_volume
@@ -278,3 +279,30 @@ def test_nifti_2_lies_where_nifti_1_does(tmp_path):
     (tmp_path / "b.nii.gz").write_bytes(whole[: len(whole) // 2])
     with pytest.raises(OSError, match="b.nii.gz' cannot be read, replace it with a good copy"):
         load_volume(tmp_path / "b.nii.gz")
+
+
+@pytest.mark.parametrize(
+    ("qform", "sform", "refused"),
+    [
+        ([-1, -1, 2], [-1, -1, 2], False),
+        ([-1, -1, 2], [-1.01, -1, 2], False),  # rounded by some tool
+        ([-1, -1, 2], [1, -1, 2], True),
+        ([-1, -1, 2], [-1, -1, -2], True),
+        ([-1, -1, 2], [-3, -3, 6], True),
+    ],
+)
+@pytest.mark.parametrize("codes", [(1, 1), (0, 1), (1, 0)])
+def test_nifti_that_contradicts_itself(tmp_path, qform, sform, refused, codes):
+    """Where both forms are given and say different things, programs take either."""
+    image = nibabel.Nifti1Image(np.arange(60, dtype=np.uint8).reshape(5, 4, 3), None)
+    image.set_qform(np.diag([*qform, 1.0]), codes[0])
+    image.set_sform(np.diag([*sform, 1.0]), codes[1])
+    path = tmp_path / "a.nii.gz"
+    nibabel.save(image, path)
+    reader = VolumeReader()
+    if refused and all(codes):
+        with pytest.raises(ValueError, match="says twice how it lies, and differently .qform: axes to LPS, 1 x"):
+            reader.get_data(reader.read(path))
+    else:
+        array, _ = reader.get_data(reader.read(path))
+        assert array.shape == (5, 4, 3)

@@ -40,6 +40,21 @@ def test_volumes_have_their_axes_as_the_network_sees_them(tmp_path):
     assert seen.spacing == [0.5, 0.75, 4.0] and seen.spacing_spread == [1.0, 1.0, 1.0]
 
 
+def test_share_of_slices_that_have_a_class(tmp_path):
+    def draw(_: np.random.RandomState) -> np.ndarray:
+        mask = np.zeros((20, 24, 8), np.uint8)
+        mask[5:10, 5:10, 2:8] = 1
+        mask[12:15, 5:10, 7] = 2
+        return mask
+
+    folder = write_dataset(tmp_path, (20, 24, 8), draw=draw)
+    assert [c.slices for c in fingerprint(folder).classes] == [1.0, 0.75, 0.125]
+    mask = next(folder.glob("labels/*"))
+    entry = {"image": f"images/{mask.name}", "label": f"labels/{mask.name}", "labeled_slices": [0, 6, 7, 3]}
+    (folder / "list.json").write_text(json.dumps({"training": [entry]}))
+    assert [c.slices for c in fingerprint(folder / "list.json").classes] == [1.0, 0.75, 0.25]
+
+
 def test_thickness_tells_lines_from_blocks(tmp_path):
     thin = fingerprint(write_dataset(tmp_path / "a", (100, 200), draw=lambda r: lines((100, 200), r, 6)))
     assert 5 < thin.classes[1].thickness < 12 and thin.classes[1].elongation > 8

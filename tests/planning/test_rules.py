@@ -209,6 +209,13 @@ def test_crops_have_rare_classes_in_them():
     assert value(plan, "crop_ratios").startswith("$[@num_classes - 1]")
 
 
+@pytest.mark.parametrize(("slices", "crop"), [(0.8, "anywhere"), (0.05, "with_classes")])
+def test_crops_of_slices_have_what_most_slices_have(slices, crop):
+    small = [BACKGROUND, organ(share=0.01, slices=slices)]
+    plan = make_plan(volumes(120, 120, 10, spacing=(1, 1, 10), classes=small), CPU)
+    assert plan.kind == "slices" and value(plan, "labeled_crop") == value(plan, "donor_crop") == crop
+
+
 def test_donors_are_aligned_where_classes_have_their_place():
     assert value(make_plan(volumes(fixed_axes=[1]), CPU), "align_donors") is True
     assert value(make_plan(volumes(), CPU), "align_donors") is False
@@ -240,9 +247,27 @@ def test_validation_takes_little_of_the_time():
     assert plan.minutes < 3 * make_plan(pictures(1000, 1000), CPU).minutes
 
 
-def test_old_gpus_compute_in_full_precision():
+def test_precision_is_what_the_hardware_computes_with():
     assert value(make_plan(pictures(), replace(GPU, half=False)), "amp") is False
     assert value(make_plan(pictures(), GPU), "amp") is None
+    assert value(make_plan(pictures(), CPU), "amp") is False
+    fast = make_plan(pictures(500, 500), replace(CPU, half=True))
+    assert value(fast, "amp") is True and fast.minutes < make_plan(pictures(500, 500), CPU).minutes
+
+
+def test_thick_slices_are_not_tilted():
+    assert value(make_plan(pictures(), CPU), "rotate_range") == [20]
+    assert value(make_plan(volumes(), CPU), "rotate_range") == [20]
+    assert value(make_plan(volumes(60, 60, 30, spacing=(1, 1, 2)), CPU), "rotate_range") == [0, 0, 20]
+    assert value(make_plan(volumes(60, 60, 30, spacing=(1, 1, 9)), CPU), "rotate_range") == [20]  # slice by slice
+
+
+def test_more_views_take_longer():
+    seconds = []
+    for method in ("supervised", "supmix", "supmix_sufd", "supmix_cutmix"):
+        plan = make_plan(pictures(500, 500), CPU, {"method": method, "max_epochs": 60})
+        seconds.append(plan.minutes)
+    assert seconds[0] < seconds[1] == seconds[2] < seconds[3]
 
 
 def test_the_summary_says_patients_that_were_found_and_not_too_many_classes():

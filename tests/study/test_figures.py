@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from monai_sscm.study import bar_chart, label_efficiency
 from monai_sscm.study.figures import curves
-from tests.helpers.study_results import ROWS
+from tests.helpers.study_results import ROWS, result_row
 
 
 def test_bars_and_label_efficiency():
@@ -25,6 +25,13 @@ def test_bars_and_label_efficiency():
     curve = label_efficiency(ROWS).axes[0]
     assert [text.get_text() for text in curve.get_legend().get_texts()] == ["supervised", "SupMix + SUFD"]
     assert label_efficiency([r for r in ROWS if r["num_labeled"] == 2]) is None
+
+
+def test_a_difference_within_the_noise_looks_small():
+    rows = [result_row(method, 0, better=better) for method, better in (("supervised", 0), ("classmix", 1))]
+    low, high = bar_chart(rows, 2).axes[0].get_xlim()
+    shown = [100 * row["last"]["mean_iou"] for row in rows]
+    assert 0 < abs(shown[1] - shown[0]) < 0.1 * (high - low) and low < min(shown) and max(shown) < high
 
 
 def test_a_figure_for_each_curve_that_was_recorded():

@@ -12,10 +12,16 @@
 from __future__ import annotations
 
 import re
+import shutil
+import subprocess
 from pathlib import Path
+
+import pytest
 
 from monai_sscm.study import Method, write_report
 from tests.helpers.study_results import PATIENT_OF, ROWS, result_row
+
+CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 
 
 def test_the_report_needs_no_other_file(tmp_path):
@@ -31,6 +37,36 @@ def test_the_report_needs_no_other_file(tmp_path):
     assert text.count("data:image/jpeg") == 3  # best, median and worst of the one method that has pictures
     for words in ("SupMix + SUFD minus", "accuracy of the discriminator", f"{len(ROWS)} trainings"):
         assert words in text
+
+
+def test_dice_stands_beside_iou(tmp_path):
+    row = result_row("supervised", 0)
+    row["last"]["dice_vessel"] = 0.4321
+    text = write_report([row], tmp_path).read_text()
+    header = re.findall(r"<th>(.*?)</th>", text)
+    assert header[header.index("vessel IoU") + 1] == "vessel Dice" and "<td>43.2</td>" in text
+
+
+@pytest.mark.skipif(not CHROMIUM, reason="there is no Chromium")
+def test_a_browser_shows_it_on_a_phone_and_a_desktop(tmp_path):
+    path = write_report(ROWS, tmp_path)
+    # every picture is there, and nothing has to be scrolled sideways but tables and figures; in a frame, a window may
+    # be as narrow as a phone's
+    measured = "[...document.images].every(i => i.naturalWidth > 0)"
+    measured += " && document.documentElement.scrollWidth <= window.innerWidth"
+    script = f"<script>parent.postMessage(`${{innerWidth}}: ${{{measured}}}; `, '*')</script></body>"
+    path.write_text(path.read_text().replace("</body>", script))
+    frames = "".join(f'<iframe src="report.html" width="{width}" height="900"></iframe>' for width in (390, 1280))
+    listen = "<script>onmessage = e => document.body.append(e.data)</script>"
+    (tmp_path / "frame.html").write_text(f"<!doctype html><body>{listen}{frames}</body>")
+    flags = ["--headless", "--no-sandbox", "--disable-gpu", "--virtual-time-budget=5000", "--dump-dom"]
+    shown = subprocess.run(
+        [CHROMIUM, *flags, f"--user-data-dir={tmp_path / 'browser'}", (tmp_path / "frame.html").as_uri()],
+        capture_output=True,
+        text=True,
+        timeout=120,
+    ).stdout
+    assert "390: true" in shown and "1280: true" in shown
 
 
 def test_a_class_that_is_nowhere_and_a_reference_without_results(tmp_path):

@@ -17,7 +17,7 @@ import torch
 from monai.data import CacheDataset, MetaTensor, get_track_meta
 from monai.transforms import Compose, Lambdad, RandFlipd, RandSpatialCropd, RandSpatialCropSamplesd, Zoomd
 
-from monai_sscm.transforms import NoMetadataCompose
+from monai_sscm.transforms import ForEachStreamd, NoMetadataCompose, RandBatchAffined, RandStrongIntensityd
 
 
 @pytest.mark.parametrize("container", [np.asarray, torch.as_tensor, MetaTensor])
@@ -65,3 +65,34 @@ def test_what_is_no_mapping_loses_its_metadata_too():
     image = MetaTensor(torch.rand(1, 4, 4))
     assert type(NoMetadataCompose([])(image)) is torch.Tensor
     assert [type(item["image"]) for item in NoMetadataCompose([])([{"image": image}])] == [torch.Tensor]
+
+
+def _streams(spatial_dims: int) -> dict[str, torch.Tensor]:
+    """A batch whose labels are the images, so that what is moved alike stays alike."""
+    image = torch.rand(3, 1, *(9, 8, 7)[:spatial_dims])
+    return {
+        **{"image": image, "label": image.clone(), "donor_image": image.clone(), "donor_label": image.clone()},
+        **{"unlabeled_image": image.clone(), "name": ["a", "b", "c"]},
+    }
+
+
+@pytest.mark.parametrize("spatial_dims", [2, 3])
+def test_each_stream_is_moved_by_itself_and_its_label_with_it(spatial_dims):
+    move = RandBatchAffined(["image", "label"], spatial_dims, prob=1.0, allow_missing_keys=True)
+    batch = _streams(spatial_dims)
+    moved = ForEachStreamd([move]).set_random_state(0)(batch)
+    assert torch.equal(moved["image"], moved["label"]) and torch.equal(moved["donor_image"], moved["donor_label"])
+    images = [batch["image"], moved["image"], moved["donor_image"], moved["unlabeled_image"]]
+    assert not any(torch.equal(a, b) for i, a in enumerate(images) for b in images[:i])
+    assert moved["name"] == batch["name"] and batch["image"] is not moved["image"]
+
+
+def test_streams_are_seeded_and_those_that_are_not_there_left_out():
+    change = RandStrongIntensityd("image", 2, prob=1.0)
+    batch = _streams(2)
+    both = [ForEachStreamd([change]).set_random_state(5)(batch) for _ in range(2)]
+    assert all(torch.equal(both[0][key], both[1][key]) for key in batch if key != "name")
+    labeled = {key: batch[key] for key in ("image", "label")}
+    alone = ForEachStreamd([change]).set_random_state(5)(labeled)
+    assert set(alone) == set(labeled) and torch.equal(alone["image"], both[0]["image"])
+    assert torch.equal(alone["label"], batch["label"])

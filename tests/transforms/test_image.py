@@ -22,6 +22,8 @@ from monai.transforms import Zoom
 
 from monai_sscm.inferers import ZoomInferer
 from monai_sscm.transforms import (
+    BlackenBorder,
+    BlackenBorderd,
     EnsureImageChannels,
     EnsureImageChannelsD,
     EnsureImageChannelsd,
@@ -141,3 +143,15 @@ def test_nothing_is_predicted_outside_the_field_of_view(classes, margin):
     field = torch.as_tensor(field_of_view(image, margin // 5))  # of 200 pixels
     assert not mask[~field].any() and torch.equal(mask[field], before[field])
     assert int(field.sum()) < int(disc.sum()) if margin else (field.numpy() == field_of_view(image)).all()
+
+
+@pytest.mark.parametrize("container", [np.asarray, torch.as_tensor, MetaTensor])
+def test_the_border_of_any_camera_is_black(container):
+    image, disc = photograph(black=20)
+    out = BlackenBorderd(["image", "other"], allow_missing_keys=True)({"image": container(image)})["image"]
+    assert isinstance(out, type(container(image))) and out.dtype == container(image).dtype
+    field = field_of_view(image)
+    assert (field != disc).mean() < 0.01 and (np.asarray(out)[:, ~field] == 0).all()
+    assert (np.asarray(out)[:, field] == image[:, field]).all()
+    whole = container(image[:, 60:140, 80:160])
+    assert (np.asarray(BlackenBorder()(whole)) == np.asarray(whole)).all()

@@ -16,7 +16,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from monai_sscm.io.files import image_suffix, mask_stem, natural_key
+from monai_sscm.io.files import image_suffix, mask_stem, natural_key, plain_name
 
 from .files import only_mask, pair_by_guess
 from .layout import Case, Layout
@@ -37,6 +37,8 @@ def read_beside(root: Path) -> Layout | None:
     for folder, within, files in os.walk(root):
         hidden = [name for name in within if name.startswith(".")]
         passed_over.update({os.path.join(folder, name): "hidden" for name in hidden})
+        links = [name for name in within if os.path.islink(os.path.join(folder, name)) and name not in hidden]
+        passed_over.update({os.path.join(folder, name): "a link to a folder" for name in links})
         within[:] = sorted((name for name in within if name not in hidden), key=natural_key)
         images, masks = _images_and_masks(folder, files, passed_over, root)
         found = pair_by_guess(images, masks)
@@ -60,9 +62,11 @@ def _images_and_masks(
     masks: dict[str, str] = {}
     for file in sorted(files, key=natural_key):
         path, suffix = os.path.join(folder, file), image_suffix(file)
-        name = file[: len(file) - len(suffix)]
+        name = plain_name(file[: len(file) - len(suffix)])
         if file.startswith("."):
             passed_over[path] = "hidden"
+        elif os.path.islink(path) and not os.path.exists(path):
+            raise FileNotFoundError(f"{path!r} is a link to a file that is not there: mend it, or take it away.")
         elif not suffix:
             if not (file == "split.json" and folder == str(root)):
                 passed_over[path] = "no image of a known format"

@@ -54,6 +54,10 @@ def read_decathlon(root: Path, description: Mapping[str, Any] | None, folders: b
         named = {os.path.realpath(image) for image in pairs}
         cases = [Case(name, image, pairs[image]) for name, image in zip(file_names(pairs, root), pairs, strict=True)]
         cases += [Case(name, path, None) for name, path in images.items() if os.path.realpath(path) not in named]
+        used = {os.path.realpath(label) for label in pairs.values() if label is not None}
+        masks = list_images(root / "labelsTr", folders, passed_over) if (root / "labelsTr").is_dir() else {}
+        not_listed = [path for path in masks.values() if os.path.realpath(path) not in used]
+        passed_over.update(dict.fromkeys(not_listed, "dataset.json does not list it"))
     cases += unlabeled_images(root, folders, passed_over)
     tests = list_images(root / "imagesTs", folders, passed_over) if (root / "imagesTs").is_dir() else {}
     masks = list_images(root / "labelsTs", folders, passed_over) if (root / "labelsTs").is_dir() else {}
@@ -83,7 +87,9 @@ def _listed(root: Path, listed: Any, passed_over: dict[str, str]) -> dict[str, s
         elif not os.path.exists(image):
             passed_over[image] = "dataset.json lists it, but it is not there"
         else:
-            pairs[image] = label if label is not None and os.path.exists(label) else None
+            if label is not None and not os.path.exists(label):
+                passed_over[label], label = "dataset.json lists it, but it is not there", None
+            pairs[image] = label
     return pairs
 
 

@@ -20,7 +20,7 @@ from collections.abc import Container, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from monai_sscm.io.files import NAME_SEPARATOR, image_suffix, mask_stem, natural_key
+from monai_sscm.io.files import NAME_SEPARATOR, image_suffix, mask_stem, natural_key, plain_name
 
 __all__ = ["file_names", "list_images", "masks_by_image", "name_others", "only_mask", "pair_by_guess", "read_json"]
 
@@ -75,7 +75,7 @@ def list_images(folder: str | Path, folders: bool = False, passed_over: dict[str
         elif not is_folder and not suffix:
             passed_over[path] = "no image of a known format"
         else:
-            name = file[: len(file) - len(suffix)]
+            name = plain_name(file[: len(file) - len(suffix)])
             if name in images:
                 raise ValueError(
                     f"{path!r} and {os.path.basename(images[name])!r} have the same name: keep one of them."
@@ -144,7 +144,7 @@ def only_mask(name: str, masks: list[str]) -> str | None:
 def file_names(paths: Iterable[str], root: Path) -> list[str]:
     """Names of images without suffix; where two have the same, all with the folders that they are in."""
     paths = list(paths)
-    names = [os.path.basename(path).removesuffix(image_suffix(path)) for path in paths]
+    names = [plain_name(os.path.basename(path).removesuffix(image_suffix(path))) for path in paths]
     if len(set(names)) < len(names):
         relative = [os.path.relpath(path, root) for path in paths]
         names = [Path(path.removesuffix(image_suffix(path))).as_posix() for path in relative]

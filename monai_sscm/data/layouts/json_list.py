@@ -21,6 +21,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from monai_sscm.io.files import image_suffix
+
 from .files import file_names, read_json
 from .layout import EXTRAS, Case, Layout
 from .names import described
@@ -28,6 +30,9 @@ from .names import described
 __all__ = ["find_json_list", "read_json_list"]
 
 _KEYS = ("image", "label", "fold", "group", *EXTRAS)
+_LISTS = ("training", "validation", "testing")
+# what others call a label
+_LABEL_WORDS = ("mask", "masks", "seg", "segmentation", "annotation", "target", "gt", "ground_truth")
 _ROOTS = ("dataroot", "data_root", "root")
 _MOST_FILES = 10  # of JSON in a folder, to look into for a data list; annotation tools write one beside each image
 
@@ -74,6 +79,7 @@ def read_json_list(path: Path, use_test: bool) -> Layout:
             f'{str(path)!r} is no data list: it must be {{"training": [{{"image": path, "label": path}}, ...]}}.'
         )
     passed_over: dict[str, str] = {}
+    _refuse_other_lists(path, content, passed_over)
     cases: list[Case] = []
     folds = {entry.get("fold") for entry in content["training"]}
     fold_validates = len(folds) > 1 and not content.get("validation")
@@ -107,9 +113,39 @@ def read_json_list(path: Path, use_test: bool) -> Layout:
             f"{str(path)!r} names the `group`, the patient, of some images but not of {len(lacking)}, such as "
             f"{lacking[:5]}: name it for all or for none."
         )
+    _name_unlisted(path, cases, passed_over)
     names = file_names(files, roots[0])
     cases = [replace(case, name=name) for name, case in zip(names, cases, strict=True)]
     return Layout("datalist", str(path), cases, guessed=[], passed_over=passed_over, **described(content))
+
+
+def _refuse_other_lists(path: Path, content: Mapping[str, Any], passed_over: dict[str, str]) -> None:
+    """Refuse lists of entries under names that are not ours, such as ``val``; lists of names alone are passed over."""
+    for key, entries in content.items():
+        if key in _LISTS or not (isinstance(entries, list) and entries):
+            continue
+        if any(isinstance(entry, dict) and entry.keys() & {"image", "label"} for entry in entries):
+            raise ValueError(
+                f"{str(path)!r} lists images as {key!r}, which there is not: the lists are {', '.join(_LISTS)}."
+            )
+        if any(isinstance(entry, str) and image_suffix(entry) for entry in entries):
+            passed_over[f"{path}: {key}"] = f"a list that is none of {', '.join(_LISTS)}"
+
+
+def _name_unlisted(path: Path, cases: Sequence[Case], passed_over: dict[str, str]) -> None:
+    """Note the images that lie beside listed ones and are not listed, and a split, which lists do not have."""
+    listed = [file for case in cases for file in ([case.image] if isinstance(case.image, str) else case.image)]
+    listed += [case.label for case in cases if case.label is not None] + [*passed_over]
+    known = set(map(os.path.realpath, listed))
+    for folder in dict.fromkeys(os.path.dirname(file) for file in listed if os.path.isfile(file)):
+        with os.scandir(folder) as entries:
+            for entry in entries:
+                if image_suffix(entry.name) and entry.is_file() and os.path.realpath(entry.path) not in known:
+                    passed_over[entry.path] = (
+                        "hidden" if entry.name.startswith(".") else "the data list does not name it"
+                    )
+    if (path.parent / "split.json").exists():
+        passed_over[str(path.parent / "split.json")] = "the data list says which part an image is of"
 
 
 def _first_file(case: Case) -> str:
@@ -130,6 +166,8 @@ def _others(entry: Any) -> list[str]:
 def _refuse_misspelled(path: Path, entry: Mapping[str, Any]) -> None:
     for key in _others(entry):
         plain = str(key).lower().replace("-", "_").replace(" ", "_").replace("labelled", "labeled")
+        if plain in _LABEL_WORDS and "label" not in entry:
+            raise ValueError(f"{str(path)!r} lists {entry!r}: there is no `{key}`, did you mean `label`?")
         near = difflib.get_close_matches(plain, set(_KEYS) - entry.keys(), 1, 0.85)
         if near:
             raise ValueError(f"{str(path)!r} lists {entry!r}: there is no `{key}`, did you mean `{near[0]}`?")

@@ -20,6 +20,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from monai_sscm.io.files import plain_name
+
 from .files import read_json
 from .layout import Case, Layout
 
@@ -39,6 +41,12 @@ def read_split(root: Path, split: Mapping[str, Sequence[Any]] | None) -> Mapping
     parts = [found.get(part) for part in PARTS if part in found] if isinstance(found, dict) else []
     if not parts or not all(_are_names(names) for names in parts):
         raise ValueError(f'{str(path)!r} must be {{"train": [names], "val": [names], "test": [names]}}.')
+    unknown = [key for key, names in found.items() if key not in (*PARTS, "kept_together") and isinstance(names, list)]
+    if unknown:
+        raise ValueError(
+            f"{str(path)!r} has the part {unknown[0]!r}, which there is not: the parts are {', '.join(PARTS)}, and "
+            "`kept_together` lists the images of each patient."
+        )
     together = found.get("kept_together", [])
     if not isinstance(together, list) or not all(_are_names(group) for group in together):
         raise ValueError(f'"kept_together" in {str(path)!r} must be a list of lists, one for each patient.')
@@ -48,7 +56,7 @@ def read_split(root: Path, split: Mapping[str, Sequence[Any]] | None) -> Mapping
 def kept_together(split: Mapping[str, Sequence[Any]] | None) -> dict[str, str]:
     """The patients by the names of their images, where the split keeps several together."""
     groups = (split or {}).get("kept_together", [])
-    return {str(name): f"{group[0]} and others" for group in groups for name in group}
+    return {plain_name(str(name)): f"{group[0]} and others" for group in groups for name in group}
 
 
 def _are_names(value: Any) -> bool:
@@ -70,7 +78,7 @@ def apply_split(layout: Layout, split: Mapping[str, Sequence[Any]]) -> Layout:
     """
     path = Path(layout.root) / "split.json"
     origin = f"The split in {str(path)!r}" if path.is_file() else "The split"
-    names = {part: [str(name) for name in split.get(part, [])] for part in PARTS}
+    names = {part: [plain_name(str(name)) for name in split.get(part, [])] for part in PARTS}
     doubles = sorted({name for part in names.values() for name, count in Counter(part).items() if count > 1})
     if doubles:
         raise ValueError(f"{origin} names {doubles[:5]} more than once in a part: name each image once.")

@@ -25,7 +25,15 @@ from torch.nn.functional import interpolate
 
 from ..label.array import file_of
 
-__all__ = ["EnsureImageChannels", "KeepFieldOfView", "ZoomToSide", "field_of_view", "resize_image", "seen_size"]
+__all__ = [
+    "BlackenBorder",
+    "EnsureImageChannels",
+    "KeepFieldOfView",
+    "ZoomToSide",
+    "field_of_view",
+    "resize_image",
+    "seen_size",
+]
 
 # longest side of what is seen, in shortest sides
 _LONGEST = 4
@@ -235,6 +243,35 @@ def field_of_view(image: NdarrayOrTensor, margin: int = 0) -> np.ndarray:
         # the edge of the picture is no border
         field &= ndimage.distance_transform_edt(field) > margin
     return np.asarray(field)
+
+
+class BlackenBorder(Transform):
+    """
+    Make the border around a photograph's field of view black, see :py:func:`field_of_view`.
+
+    Some cameras' black is not 0. Where a network has seen 0 alone, it takes the border of another black for vessels and
+    the like, in a bar along it.
+
+    Example:
+        >>> import torch
+        >>> from monai_sscm.transforms import BlackenBorder
+        >>> photograph = torch.full((3, 100, 120), 80)
+        >>> photograph[:, :20] = 12  # another camera's black
+        >>> BlackenBorder()(photograph)[:, :20].unique(), BlackenBorder()(photograph)[:, 20:].unique()
+        (tensor([0]), tensor([80]))
+    """
+
+    backend = [TransformBackends.TORCH]
+
+    def __call__(self, image: NdarrayOrTensor) -> NdarrayOrTensor:
+        """
+        Args:
+            image: the photograph ``(C, H, W)`` with its own intensities.
+        """
+        x = convert_to_tensor(image, track_meta=False)
+        outside = torch.as_tensor(~field_of_view(image), device=x.device)
+        out: NdarrayOrTensor = convert_to_dst_type(x.masked_fill(outside, 0), dst=image)[0]
+        return out
 
 
 class KeepFieldOfView(Transform):

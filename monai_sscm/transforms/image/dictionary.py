@@ -25,9 +25,12 @@ from monai.config.type_definitions import NdarrayOrTensor
 from monai.transforms import MapTransform
 from monai.utils import ensure_tuple_rep
 
-from .array import EnsureImageChannels, KeepFieldOfView, ZoomToSide
+from .array import BlackenBorder, EnsureImageChannels, KeepFieldOfView, ZoomToSide
 
 __all__ = [
+    "BlackenBorderD",
+    "BlackenBorderDict",
+    "BlackenBorderd",
     "EnsureImageChannelsD",
     "EnsureImageChannelsDict",
     "EnsureImageChannelsd",
@@ -78,6 +81,36 @@ class EnsureImageChannelsd(MapTransform):
         d = dict(data)
         for key in self.key_iterator(d):
             d[key] = self.ensure_channels(d[key])
+        return d
+
+
+class BlackenBorderd(MapTransform):
+    """
+    Dictionary-based version of :py:class:`monai_sscm.transforms.BlackenBorder`.
+
+    Args:
+        keys: photographs with their own intensities.
+        allow_missing_keys: whether to pass over photographs that are not there.
+
+    Example:
+        >>> import torch
+        >>> from monai_sscm.transforms import BlackenBorderd
+        >>> photograph = torch.full((3, 100, 120), 80)
+        >>> photograph[:, :20] = 12
+        >>> BlackenBorderd("image")({"image": photograph})["image"].min()
+        tensor(0)
+    """
+
+    backend = BlackenBorder.backend
+
+    def __init__(self, keys: KeysCollection, allow_missing_keys: bool = False) -> None:
+        super().__init__(keys, allow_missing_keys)
+        self.blacken = BlackenBorder()
+
+    def __call__(self, data: Mapping[Hashable, NdarrayOrTensor]) -> dict[Hashable, NdarrayOrTensor]:
+        d = dict(data)
+        for key in self.key_iterator(d):
+            d[key] = self.blacken(d[key])
         return d
 
 
@@ -155,6 +188,7 @@ class ZoomToSided(MapTransform):
         return d
 
 
+BlackenBorderD = BlackenBorderDict = BlackenBorderd
 EnsureImageChannelsD = EnsureImageChannelsDict = EnsureImageChannelsd
 KeepFieldOfViewD = KeepFieldOfViewDict = KeepFieldOfViewd
 ZoomToSideD = ZoomToSideDict = ZoomToSided

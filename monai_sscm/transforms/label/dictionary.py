@@ -25,6 +25,8 @@ from monai.config.type_definitions import NdarrayOrTensor
 from monai.data import MetaTensor
 from monai.transforms import MapTransform, Orientation
 
+from monai_sscm.io.grids import Grid, check_way_up
+
 from .array import HideUnlabeled, KeepClassShares, MaskToIndex, file_of
 
 __all__ = [
@@ -85,7 +87,7 @@ class MaskToIndexd(MapTransform):
             if image is not None:
                 while mask.ndim > image.ndim and mask.shape[-1] == 1:  # of a single slice that is saved as a volume
                     mask = mask[..., 0]
-                _check_formats(mask, image)
+                check_way_up(_grid("The mask", mask), _grid("its image", image))
             if image is not None and image.shape[1:] != mask.shape[1:]:
                 raise ValueError(
                     f"The mask {file_of(mask)!r} has the size {tuple(mask.shape[1:])}, its image "
@@ -106,20 +108,9 @@ class MaskToIndexd(MapTransform):
         return d
 
 
-def _check_formats(mask: NdarrayOrTensor, image: NdarrayOrTensor) -> None:
-    """Refuse a picture and a volume of one slice as image and mask, where one may be transposed to the other."""
-    if _is_picture(image) == _is_picture(mask):
-        return
-    size, other = tuple(image.shape[1:]), tuple(mask.shape[1:])
-    transposed = (size[1], size[0], *size[2:])
-    if other == transposed:
-        what = f"may be transposed to its image {file_of(image)!r}, as {size} fits both ways"
-        if other != size:
-            what = f"is transposed to its image {file_of(image)!r}, with {other} to {size}"
-        raise ValueError(
-            f"The mask {file_of(mask)!r} {what}: pictures are stored by rows, NIfTI and the like by columns or rows: "
-            "save both in one format."
-        )
+def _grid(what: str, x: NdarrayOrTensor) -> Grid:
+    affine = x.affine.cpu().numpy() if isinstance(x, MetaTensor) and not _is_picture(x) else None
+    return Grid(f"{what} {file_of(x)!r}", tuple(x.shape[1:]), affine)
 
 
 def _is_picture(x: NdarrayOrTensor) -> bool:

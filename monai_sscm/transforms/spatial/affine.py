@@ -25,7 +25,7 @@ import numpy as np
 import torch
 from monai.config import KeysCollection
 from monai.config.type_definitions import NdarrayOrTensor
-from monai.utils import ensure_tuple_rep
+from monai.utils import ensure_tuple, ensure_tuple_rep
 from torch.nn.functional import affine_grid, grid_sample
 
 from ..batch import RandBatchTransform, RandBatchTransformd
@@ -93,7 +93,8 @@ class RandBatchAffine(RandBatchTransform):
             raise ValueError(f"`flip_prob` must lie in [0, 1], got {flip_prob!r}.")
         if not 0 < min_zoom <= max_zoom:
             raise ValueError(f"`min_zoom` must be above 0 and at most `max_zoom`, got {min_zoom=}, {max_zoom=}.")
-        self.rotate_range = ensure_tuple_rep(rotate_range, num_angles)
+        angles = ensure_tuple(rotate_range)
+        self.rotate_range = ensure_tuple_rep(angles[0] if len(angles) == 1 else angles, num_angles)
         if min(*self.rotate_range, shift_range, 0) < 0:
             raise ValueError(
                 f"`rotate_range`, `shift_range` must not be negative, got {rotate_range=}, {shift_range=}."

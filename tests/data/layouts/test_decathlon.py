@@ -47,6 +47,8 @@ def test_with_its_description(tmp_path):
     assert {Path(path).name: why for path, why in layout.passed_over.items()} == {
         "._la_1.nii.gz": "hidden",
         "la_7.nii.gz": "dataset.json lists it, but it is not there",
+        "la_3.nii.gz": "dataset.json lists it, but it is not there",  # its mask
+        "la_2.nii.gz": "dataset.json does not list it",  # its mask
     }
 
 

@@ -11,13 +11,17 @@
 
 from __future__ import annotations
 
+import json
 import time
+import unicodedata
 
 import numpy as np
 import pytest
 
+from monai_sscm.data.layouts import read_layout
 from monai_sscm.data.layouts.files import list_images, masks_by_image, pair_by_guess
 from monai_sscm.io.files import mask_stem
+from tests.helpers.pictures import touch
 
 
 def masks_one_by_one(images: list[str], masks: dict[str, str]) -> dict[str, list[str]]:
@@ -106,3 +110,19 @@ def test_what_is_no_image_is_named(tmp_path):
         list_images(tmp_path)
     with pytest.raises(FileNotFoundError, match="no folder"):
         list_images(tmp_path / "nowhere")
+
+
+def test_accents_that_are_apart_are_the_same_letters(tmp_path):
+    """Some systems write é as one character, some as two; names that look alike belong together."""
+    together, apart = (unicodedata.normalize(form, "café 1") for form in ("NFC", "NFD"))
+    assert together != apart
+    touch(tmp_path, f"images/{together}.png", f"labels/{apart}.png", f"images/{apart}2.png", f"labels/{together}2.png")
+    (tmp_path / "split.json").write_text(json.dumps({"train": [apart], "val": [f"{together}2"]}))
+    cases = read_layout(tmp_path).cases
+    assert [(case.name, case.part, case.label is not None) for case in cases] == [
+        (together, "train", True),
+        (f"{together}2", "val", True),
+    ]
+    touch(tmp_path, f"images/{apart}.png")
+    with pytest.raises(ValueError, match="have the same name: keep one of them"):
+        read_layout(tmp_path)

@@ -70,3 +70,10 @@ def test_a_split_file(tmp_path):
     (tmp_path / "split.json").write_text(json.dumps({"train": ["a"], "test": ["c"]}))
     with pytest.raises(FileNotFoundError, match="'c' of the test part has no mask: add it, or take"):
         read_layout(tmp_path)
+
+
+def test_parts_that_there_are_not_are_refused(tmp_path):
+    touch(tmp_path, "images/a.png", "labels/a.png", "images/b.png", "labels/b.png")
+    (tmp_path / "split.json").write_text('{"train": ["a"], "validation": ["b"], "notes": "mine"}')
+    with pytest.raises(ValueError, match="split.json' has the part 'validation', which there is not: the parts are tr"):
+        read_layout(tmp_path)

@@ -36,6 +36,10 @@ def entry(name: str, label: bool = True, **more) -> dict:
     return {"image": f"im/{name}.nii.gz"} | ({"label": f"seg/{name}.nii.gz"} if label else {}) | more
 
 
+def unlisted(root: Path, *names: str) -> dict[str, str]:
+    return {str(root / f"{name}.nii.gz"): "the data list does not name it" for name in names}
+
+
 def test_entries_with_and_without_masks(root):
     training = [entry("b", group=7), entry("a", unlabeled_classes=[2], labeled_slices=[0, 3], group="x")]
     training += [entry("c", label=False, group="x")]
@@ -59,7 +63,10 @@ def test_entries_with_and_without_masks(root):
     assert [case.group for case in layout.cases] == ["7", "x", "x", "8", "9"]
     assert layout.cases[0].extras == {}
     assert layout.cases[1].extras == {"unlabeled_classes": [2], "labeled_slices": [0, 3]}
-    assert layout.passed_over == {str(root / "im" / "f.nii.gz"): "without a mask among the validation images"}
+    assert layout.passed_over == {
+        str(root / "im" / "f.nii.gz"): "without a mask among the validation images",
+        **unlisted(root, "seg/c", "seg/e", "seg/f"),
+    }
     assert read_layout(root, train_on_test_images=True).cases[-1].part == "train"
 
 
@@ -76,14 +83,19 @@ def test_fold_0_validates(root):
     training = [entry("a", fold=1, group=1), entry("b", fold=0, group=2), entry("c", fold=0, label=False, group=2)]
     layout = read_layout(write(root, training=training))  # a patient stays on one side
     assert [case.name for case in layout.cases] == ["a", "b"]
-    assert layout.passed_over == {str(root / "im" / "c.nii.gz"): "without a mask, of a patient who validates"}
+    assert layout.passed_over == {
+        str(root / "im" / "c.nii.gz"): "without a mask, of a patient who validates",
+        **unlisted(
+            root, *(f"{folder}/{name}" for folder in ("im", "seg") for name in "cdef" if (folder, name) != ("im", "c"))
+        ),
+    }
 
 
 def test_keys_that_are_not_known_are_passed_over_once(root):
     path = write(root, training=[entry("a", modality="MR", image_id=3), entry("b", modality="CT")])
-    assert read_layout(path).passed_over == dict.fromkeys(
-        (f"{path}: modality", f"{path}: image_id"), "a key of entries that is not used"
-    )
+    keys = dict.fromkeys((f"{path}: modality", f"{path}: image_id"), "a key of entries that is not used")
+    others = unlisted(root, *(f"{folder}/{name}" for folder in ("im", "seg") for name in "cdef"))
+    assert read_layout(path).passed_over == {**keys, **others}
 
 
 def test_a_list_may_name_the_folder_of_its_files(root):
@@ -149,3 +161,23 @@ def test_the_list_of_a_folder_is_found(root):
 def test_lists_that_are_none(root, training, message):
     with pytest.raises((ValueError, FileNotFoundError), match=message):
         read_layout(write(root, training=training))
+
+
+@pytest.mark.parametrize("name", ["val", "valid", "test", "Validation"])
+def test_lists_of_other_names_are_refused(root, name):
+    path = write(root, training=[entry("a")], **{name: [entry("b")]})
+    with pytest.raises(ValueError, match=f"lists images as '{name}', which there is not: the lists are training, val"):
+        read_layout(path)
+    path = write(root, training=[entry("a")], **{name: ["im/b.nii.gz"]}, labels={"0": "nothing"}, notes=["mine"])
+    told = read_layout(path).passed_over
+    assert told[f"{path}: {name}"] == "a list that is none of training, validation, testing"
+    assert f"{path}: notes" not in told
+
+
+@pytest.mark.parametrize("word", ["mask", "seg", "Segmentation", "ground-truth"])
+def test_other_words_for_a_label_are_refused(root, word):
+    path = write(root, training=[entry("a"), {"image": "im/b.nii.gz", word: "seg/b.nii.gz"}])
+    with pytest.raises(ValueError, match=f"there is no `{word}`, did you mean `label`"):
+        read_layout(path)
+    path = write(root, training=[entry("a", **{word: "of something else"})])
+    assert read_layout(path).cases[0].label is not None
