@@ -40,6 +40,7 @@ extensions = [
 ]
 exclude_patterns = ["_build", "_ext", "pypi.md"]
 nitpicky = True
+smartquotes = False  # options are pasted from the pages: two hyphens stay two
 
 html_theme = "furo"
 html_title = f"monai_sscm {version}"
