@@ -16,7 +16,8 @@ Throw damaged files, odd values and odd data sets at what reads them, and whole 
 
 A case is good if it is taken, or refused in one sentence of this package. It is a fault if anything else is raised, if
 it takes more than 10 seconds, or if files are lost. A command is good too if it ends with status 0 and its result is
-there, or with another and a last line that says why. Faults are printed, each with the seed of its case.
+there, or with another and a last line that says why. Every second command is given up to three values that a user may
+well type, and must take them. Faults are printed, each with the seed of its case.
 """
 
 from __future__ import annotations
@@ -217,6 +218,69 @@ def list_odd(folder: Path, originals: list[Path], draw: random.Random) -> None:
 
 OF_PREDICT = ["overlap", "sw_batch_size", "save_probabilities", "save_overlays", "zoom", "shortest_side", "patch_size"]
 OF_PREDICT += ["field_of_view", "device", "weights", "checkpoint", "class_names", "in_channels"]
+# values that must be taken, with any others of the same command
+GOOD: dict[str, dict[str, list[str]]] = {
+    "train": {
+        "num_labeled": ["null", "1", "2"],
+        "method": ["supervised", "supervised_augmented", "mean_teacher", "fixmatch", "cutmix", "classmix", "bcp"]
+        + ["unimatch", "supmix", "supmix_sufd", "supmix_cutmix"],
+        "paste_classes": ["[1]", "foreground", "random_half"],
+        "paste_prob": ["0", "0.5", "1"],
+        "paste_margin": ["0", "3"],
+        "keep_class_shares": ["true", "false"],
+        "zoom": ["0.5", "1.5"],
+        "patch_size": ["[32,32]", "[16,48]", "[64,16]"],
+        "mirror_axes": ["[]", "[0]", "[1]", "[0,1]"],
+        "turn": ["true", "false"],
+        "rotate_range": ["[0]", "[180]", "[7.5]"],
+        "scale_range": ["[1,1]", "[0.5,2]"],
+        "labeled_crop": ["anywhere", "with_classes"],
+        "donor_crop": ["anywhere", "with_classes"],
+        "align_donors": ["true", "false"],
+        "batch_size": ["1", "3"],
+        "cache_gigabytes": ["0", "1.5"],
+        "seed": ["0", "4294967295"],
+        "init_from": ["null", "chase_vessel_segmentation"],
+        "amp": ["null", "true", "false"],
+        "device": ["cpu"],
+        "learning_rate": ["1e-3", "0.1"],
+        "weight_decay": ["0", "1e-2"],
+        "teacher_decay": ["0", "0.999"],
+        "confidence_threshold": ["0", "0.5", "1"],
+        "confidence_weighting": ["image", "pixel", "class"],
+        "supervised_weight": ["0.5", "2"],
+        "unsupervised_weight": ["0", "3"],
+        "rampup_steps": ["0", "1000"],
+        "adversarial_weight": ["0", "0.1"],
+        "adversarial_interval": ["1", "7"],
+        "update_model": ["true", "false"],
+        "val_interval": ["1", "3"],
+        "quality": ["true", "false"],
+    },
+    "predict": {
+        "overlap": ["0", "0.25", "0.75"],
+        "sw_batch_size": ["1", "5"],
+        "save_probabilities": ["true", "false"],
+        "save_overlays": ["true", "false"],
+        "weights": ["teacher", "student"],
+        "field_of_view": ["null", "detect"],
+        "device": ["cpu"],
+        "quality": ["true", "false"],
+    },
+    "evaluate": {
+        "class_names": ["[background,vessel]", "[a,b]"],
+        "within": ["3", "2.5"],
+        "ignore_index": ["null", "9"],
+    },
+    "plan": {
+        "method": ["supervised", "supmix_cutmix"],
+        "seed": ["3"],
+        "num_labeled": ["2", "null"],
+        "max_epochs": ["3"],
+        "batch_size": ["2"],
+        "class_names": ["[background,vessel]"],
+    },
+}
 KINDS: dict[str, Callable[[Path, list[Path], random.Random], None]] = {
     "damaged file": read_damaged,
     "option": check_option,
@@ -283,6 +347,18 @@ def run_command(words: list[str], folder: Path) -> tuple[int, str, float]:
     return os.waitstatus_to_exitcode(ended), outputs[1].read_text(errors="replace"), used.ru_utime + used.ru_stime
 
 
+def odd_words(command: str, draw: random.Random) -> list[str]:
+    """An option of any command, with an odd value."""
+    others = ["max_epoch", "datalist", "zoon", "lr_scheduler#power"]
+    option = draw.choice(sorted(OPTIONS) if draw.random() < 0.8 else others)
+    if command == "predict" and draw.random() < 0.8:
+        option = draw.choice(OF_PREDICT)
+    if command == "evaluate":
+        option = draw.choice(["class_names", "ignore_index", "part", "within", "output_dir"])
+    # neither surrogates nor zeros can be typed
+    return [f"--{option}", draw.choice([value for value in ODD if "\0" not in value and "\udcff" not in value])]
+
+
 def run_commands(number: int, seed: int) -> tuple[Counter, list[str]]:
     """Outcomes by command, and the faults."""
     outcomes: Counter = Counter()
@@ -296,39 +372,37 @@ def run_commands(number: int, seed: int) -> tuple[Counter, list[str]]:
             draw = random.Random(f"{seed} command {case}")
             command = draw.choice(["train", "plan", "predict", "evaluate"])
             out = folder / f"out{case}"
-            option = draw.choice(
-                sorted(OPTIONS) if draw.random() < 0.8 else ["max_epoch", "datalist", "zoon", "lr_scheduler#power"]
-            )
-            # neither surrogates nor zeros can be typed
-            values = [value for value in ODD if "\0" not in value and "\udcff" not in value]
-            words = [f"--{option}", draw.choice(values)]
+            valid = case % 2 == 1
+            if valid:
+                chosen = draw.sample(sorted(GOOD[command]), draw.randint(1, 3))
+                words = [word for name in chosen for word in (f"--{name}", draw.choice(GOOD[command][name]))]
+            else:
+                words = odd_words(command, draw)
             if command == "train":
-                words = [str(data), "--output_dir", str(out), "--max_epochs", "1", "--epoch_length", "1", *words]
+                given = [str(data), "--output_dir", str(out), "--max_epochs", "1", "--epoch_length", "1"]
                 result = out / "models" / "model.pt"
             elif command == "plan":
-                words = [str(data), "--to", str(out), *words]
-                result = out / "configs" / "train.yaml"
+                given, result = [str(data), "--to", str(out)], out / "configs" / "train.yaml"
             elif command == "predict":
-                model = ["--model", "chase_vessel_segmentation"]
-                option = draw.choice(OF_PREDICT) if draw.random() < 0.8 else option
-                words = ["--shortest_side", "96", f"--{option}", words[1]]
-                words = words[2:] if option == "shortest_side" else words
-                words = [str(data / "images" / "phantom_01.png"), *model, "--output_dir", str(out), *words]
+                given = [str(data / "images" / "phantom_01.png"), "--model", "chase_vessel_segmentation"]
+                given += ["--output_dir", str(out), *([] if "--shortest_side" in words else ["--shortest_side", "96"])]
                 result = out / "phantom_01_seg.png"
             else:
-                option = draw.choice(["class_names", "ignore_index", "part", "within", "output_dir"])
-                words = ["--output_dir", str(out), *([] if option == "output_dir" else [f"--{option}", words[1]])]
-                words = [str(data / draw.choice(["labels", "images", "none"])), str(data / "labels"), *words]
+                masks = data / ("labels" if valid else draw.choice(["labels", "images", "none"]))
+                given = [str(masks), str(data / "labels")]
+                given += [] if "--output_dir" in words else ["--output_dir", str(out)]
                 result = out / "metrics.csv"
+            words = [*given, *words]
             status, errors, seconds = run_command([command, *words], folder)
             last = (errors.strip().splitlines() or [""])[-1]
-            good = result.exists() if status == 0 else "rror: " in last
+            good = result.exists() if status == 0 else "rror: " in last and not valid
             good = good and "Traceback" not in errors
             if not good:
-                text = f"{command} {words[-2:]}: status {status}, {seconds:.0f} s, {last}"
+                text = f"{command} {words[len(given) :]}: status {status}, {seconds:.0f} s, {last}"
                 faults.append(f"command {case}: {one_line(ValueError(text), 300)}")
-            outcomes[command, "fault" if not good else "taken" if status == 0 else "refused"] += 1
-            print(f"{case}: {command} {words[-2:]!r:.100} -> {status} ({seconds:.0f} s)", flush=True)
+            kind = f"{command}, {'valid' if valid else 'odd'} values"
+            outcomes[kind, "fault" if not good else "taken" if status == 0 else "refused"] += 1
+            print(f"{case}: {command} {words[len(given) :]!r:.100} -> {status} ({seconds:.0f} s)", flush=True)
         if {path: path.read_bytes() for path in data.rglob("*") if path.is_file()} != before:
             faults.append("files of the data set were changed")
     return outcomes, faults

@@ -82,14 +82,14 @@ class MaskScores:
     def table(self) -> str:
         """
         A line for every class: means over the cases that have it, in the truth or the prediction; scores over the
-        voxels of all cases together; and in how many cases it is missed, or predicted where it is not.
+        pixels of all cases together; and in how many cases it is missed, or predicted where it is not.
         """
         units = {case.unit for case in self.cases}
         unit = units.pop() if len(units) == 1 else "mm or pixels"
         total = torch.stack([self._padded(case) for case in self.cases]).sum(0)
         dice, iou = dice_per_class(total), iou_per_class(total)
         rows = [["class", "cases", "Dice, %", "IoU, %", f"HD95, {unit}"]]
-        rows[0] += ["all voxels: Dice, %", "IoU, %", "missed in", "invented in"]
+        rows[0] += ["pooled: Dice, %", "IoU, %", "missed in", "invented in"]
         every = self.rows()
         for i, name in enumerate(self.class_names[1:], start=1):
             own = [row for row in every if row["class"] == name]

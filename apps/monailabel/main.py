@@ -22,6 +22,7 @@ from typing import Any
 
 from lib.bundles import served_bundles
 from lib.infers import SemiSupervisedInferTask
+from lib.strategies import Suggest
 from lib.trainers import SemiSupervisedTrainTask
 from monailabel.interfaces.app import MONAILabelApp
 from monailabel.tasks.activelearning.first import First
@@ -64,7 +65,7 @@ class SemiSupervisedApp(MONAILabelApp):
 
     def init_strategies(self) -> dict[str, Any]:
         """What to annotate next."""
-        return {"random": Random(), "first": First()}
+        return {"suggest": Suggest(self.bundles), "random": Random(), "first": First()}
 
     def info(self) -> dict[str, Any]:
         """What clients are told of the app."""

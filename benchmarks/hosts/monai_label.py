@@ -19,6 +19,7 @@ python benchmarks/hosts/monai_label.py --data_dir ../shared/data --work_dir runs
 from __future__ import annotations
 
 import argparse
+import csv
 import json
 import logging
 import os
@@ -216,6 +217,7 @@ def main() -> None:
         else:
             assert model not in app.info()["models"]  # no weights yet
         report["train"].append(trained(app, model, Path(served), len(files["images"])))
+        report["train"][-1]["suggests"] = suggested(app, model, Path(served), files["labels"])
         after = compare(app, model, served, files["infer"][:1], work / "after" / model)
         report["infer"] += [{**row, "model": f"{model}, trained in the app"} for row in after]
     RESULTS.parent.mkdir(parents=True, exist_ok=True)
@@ -225,6 +227,15 @@ def main() -> None:
         row for row in report["infer"] if row["lowest_dice_with_predict"] < 0.995 or not row["in_the_image_s_place"]
     ]
     sys.exit(f"{len(wrong)} masks are not those of predict" if wrong else 0)
+
+
+def suggested(app: Any, model: str, bundle: Path, annotations: list[Path]) -> str:
+    """The image that the app's strategy asks for: the first of ``suggest``, and none that is annotated."""
+    asked = app.next_sample({"strategy": "suggest", "model": model})["id"].partition(".")[0]
+    with open(bundle / "training" / "suggestions.csv", newline="") as file:
+        first = Path(next(csv.DictReader(file))["image"]).name.partition(".")[0]
+    assert asked == first and asked not in [path.name.partition(".")[0] for path in annotations], (asked, first)
+    return asked
 
 
 def trained(app: Any, model: str, bundle: Path, count: int) -> dict[str, Any]:

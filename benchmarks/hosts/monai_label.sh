@@ -18,12 +18,15 @@ if [ ! -x "$venv/bin/python" ]; then
     python3.11 -m venv "$venv"
     pip="$venv/bin/pip install -q"
     $pip torch==2.13.0 torchvision==0.28.0
-    # MONAI Label's other apps need more: SAM 2, which is built from source, numpymaxflow, pydicom-seg and OpenSlide
-    $pip --no-deps monailabel==0.8.5
+    # MONAI Label's other apps need more: SAM 2, which is built from source, numpymaxflow and OpenSlide
+    $pip --no-deps monailabel==0.8.5 pydicom-seg
     $pip 'numpy<2' monai==1.6.1 pytorch-ignite==0.5.5 scikit-image itk psutil pydantic pydantic-settings python-dotenv \
         fastapi python-multipart httpx uvicorn schedule expiringdict expiring_dict cachetools watchdog \
         'dicomweb-client>=0.59.1' pynetdicom girder-client ninja einops filelock passlib pyjwt bcrypt shapely requests \
-        requests-toolbelt urllib3 scikit-learn google-auth timeloop
+        requests-toolbelt urllib3 scikit-learn google-auth timeloop 'jsonschema<4'
+    # pydicom 3, which dicomweb-client asks for, has no longer the module that pydicom-seg takes a name from
+    echo 'from pydicom.uid import SegmentationStorage' \
+        > "$("$venv/bin/python" -c 'import pydicom; print(pydicom.__path__[0])')/_storage_sopclass_uids.py"
     $pip -e "$root"
 fi
 "$venv/bin/python" "$root/benchmarks/hosts/monai_label.py" --data_dir "$data" --work_dir "$work"

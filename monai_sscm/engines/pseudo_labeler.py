@@ -31,16 +31,18 @@ class PseudoLabeler:
     The pseudo-label of a pixel is its most probable class, the confidence that class's probability. Any callable that
     takes logits and returns these four entries can take its place in the trainer.
 
-    With ``weighting="class"`` every class has a threshold of its own that follows the teacher: the moving mean of the
-    confidence of the pixels that it calls so, at most ``threshold``. So a class that the teacher is never sure of, such
-    as a soft lesion, still teaches with its better half, and an easy one is held to ``threshold``. A class that is
-    absent from a batch keeps its mean. Several processes share their means.
+    With ``weighting="class"`` every class has a threshold of its own that follows the teacher: at most ``threshold``,
+    and so low that at least the share ``min_share`` of the pixels that are called so is confident (the class-balanced
+    choice of Zou et al., ECCV 2018, beside a fixed threshold). So a class that the teacher is never sure of, such as a
+    soft lesion, still teaches with its surest pixels, and an easy one is held to ``threshold``. The share is counted
+    over the batches that had the class, older ones less by ``momentum``. Several processes count together.
 
     Args:
         threshold: confidence from which a pixel counts as confident, in [0, 1].
         weighting: the pseudo-label's weight: ``"image"``, the share of confident pixels of the image on all its pixels;
             ``"pixel"``, 1 on confident pixels and 0 elsewhere; ``"class"``, the same with a threshold for each class.
-        momentum: share of a class's mean confidence that stays at a step, with ``"class"``.
+        min_share: smallest share of a class's pixels that is confident, with ``"class"``, in [0, 1].
+        momentum: weight of a batch in the count when the next one comes, with ``"class"``.
 
     Raises:
         ValueError: when an argument is not as described.
@@ -54,21 +56,26 @@ class PseudoLabeler:
         ([[[[0, 1]]]], [[[[0.5, 0.5]]]])
     """
 
-    #: every class's mean confidence before it is seen
-    START = 0.85
+    #: steps of equal width into which confidences are counted, from 0 to 1
+    BINS = 200
 
-    def __init__(self, threshold: float = 0.95, weighting: str = "image", momentum: float = 0.99) -> None:
+    def __init__(
+        self, threshold: float = 0.95, weighting: str = "image", min_share: float = 0.2, momentum: float = 0.99
+    ) -> None:
         if not 0 <= threshold <= 1:
             raise ValueError(f"`threshold` is a probability in [0, 1], got {threshold!r}.")
         if weighting not in ("image", "pixel", "class"):
             raise ValueError(f"`weighting` must be 'image', 'pixel' or 'class', got {weighting!r}.")
+        if not 0 <= min_share <= 1:
+            raise ValueError(f"`min_share` is a share in [0, 1], got {min_share!r}.")
         if not 0 <= momentum < 1:
             raise ValueError(f"`momentum` must lie in [0, 1), got {momentum!r}.")
         self.threshold = threshold
         self.weighting = weighting
+        self.min_share = min_share
         self.momentum = momentum
-        #: mean confidence of every class ``(C,)``, with ``weighting="class"``; None before the first step
-        self.class_confidence: torch.Tensor | None = None
+        #: number of every class's pixels by confidence ``(C, BINS)``, with ``weighting="class"``; None before a step
+        self.counts: torch.Tensor | None = None
 
     @torch.no_grad()
     def __call__(self, logits: torch.Tensor) -> dict[str, torch.Tensor]:
@@ -91,7 +98,7 @@ class PseudoLabeler:
         prob = logits.float().softmax(1)
         confidence, pseudo_label = prob.max(1, keepdim=True)
         if self.weighting == "class":
-            thresholds = self._follow(confidence, pseudo_label, logits.shape[1]).clamp_max(self.threshold)
+            thresholds = self._thresholds(confidence, pseudo_label, logits.shape[1])
             weight = (confidence >= thresholds[pseudo_label]).float()
         else:
             weight = (confidence >= self.threshold).float()
@@ -105,8 +112,8 @@ class PseudoLabeler:
         }
 
     def state_dict(self) -> dict[str, Any]:
-        """The mean confidence of every class."""
-        return {"class_confidence": self.class_confidence}
+        """The count of every class's confidences."""
+        return {"counts": self.counts}
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
         """
@@ -115,21 +122,20 @@ class PseudoLabeler:
         Args:
             state_dict: the state.
         """
-        self.class_confidence = state_dict["class_confidence"]
+        self.counts = state_dict["counts"]
 
-    def _follow(self, confidence: torch.Tensor, pseudo_label: torch.Tensor, num_classes: int) -> torch.Tensor:
-        """Move the classes' mean confidences by those of a batch; nothing is read back from the device."""
-        if self.class_confidence is None:
-            self.class_confidence = torch.full((num_classes,), self.START)
-        mean = self.class_confidence.to(confidence.device)
-        index = pseudo_label.flatten()
-        seen = torch.stack([confidence.flatten(), torch.ones_like(confidence).flatten()], dim=1)
-        total, number = torch.zeros(num_classes, 2, device=mean.device).index_add_(0, index, seen).unbind(1)
+    def _thresholds(self, confidence: torch.Tensor, pseudo_label: torch.Tensor, num_classes: int) -> torch.Tensor:
+        """Count a batch, and find every class's threshold ``(C,)``; nothing is read back from the device."""
+        known = confidence.isfinite()  # a network may give no numbers
+        step = (confidence.where(known, 0) * self.BINS).long().clamp_max(self.BINS - 1)
+        place = (pseudo_label * self.BINS + step).flatten()
+        batch = torch.zeros(num_classes * self.BINS, device=place.device)
+        batch = batch.index_add_(0, place, known.flatten().to(batch.dtype)).view(num_classes, self.BINS)
         if distributed.is_available() and distributed.is_initialized():
-            both = torch.stack([total, number])
-            distributed.all_reduce(both)
-            total, number = both
-        moved = self.momentum * mean + (1 - self.momentum) * total / number.clamp_min(1)
-        # a class that is not there keeps its mean, and all do where a network gives no numbers
-        self.class_confidence = torch.where((number > 0) & total.isfinite(), moved, mean)
-        return self.class_confidence
+            distributed.all_reduce(batch)
+        before = torch.zeros_like(batch) if self.counts is None else self.counts.to(batch.device)
+        self.counts = torch.where(batch.any(1, keepdim=True), self.momentum * before + batch, before)
+        # pixels of at least a step's confidence; there are enough in as many steps as lie below the threshold
+        at_least = self.counts.flip(1).cumsum(1).flip(1)
+        enough = (at_least >= self.min_share * at_least[:, :1]).sum(1) - 1
+        return (enough / self.BINS).clamp_max(self.threshold)

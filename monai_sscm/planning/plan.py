@@ -91,7 +91,7 @@ class Plan:
             ("Classes", _class_shares(seen)),
             ("Kind", f"{_KINDS[self.kind]}: {self.reason}"),
         ]  # fmt: skip
-        crop = f"crops of {by(values['patch_size'])} pixels, {values['batch_size']} of each kind in a step"
+        crop = f"crops of {by(values['patch_size'])} pixels, batches of {values['batch_size']}"
         lines += [("Network", f"U-Net with {by(values['channels'], ', ')} channels; {crop}")]
         for title, name in _SUMMARY.items():
             if name in values and (values[name] is not None or name in _NULL):
@@ -100,7 +100,8 @@ class Plan:
                     text = " and ".join(axis_names(self.kind)[axis] for axis in values[name] or ()) or "not at all"
                 lines.append((title, f"{text}: {self.values[name].reason}"))
         steps = values["max_epochs"] * values["epoch_length"]
-        lines.append(("Time", f"{steps} steps, about {round_minutes(self.minutes)} on {self.hardware.name}"))
+        time = f"about {round_minutes(self.minutes)} on {self.hardware.name} that does nothing else"
+        lines.append(("Time", f"{steps} steps, {time}"))
         lines += [("Warning", warning) for warning in self.warnings] + [("Note", note) for note in self.notes]
         return "\n".join(f"{title + ':':<13}{text}" for title, text in lines)
 

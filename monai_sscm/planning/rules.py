@@ -51,7 +51,8 @@ def choose_kind(seen: Fingerprint, spatial_dims: int | None = None) -> Decision:
         return "slices", f"slices are {across:g} mm apart, {across / within:.1f} times the {within:.2g} mm within them"
     if depth < 16 and 2 * depth < smallest:
         return "slices", f"there are {depth} slices in a volume, too few for a network of 3 dimensions"
-    return "volumes", f"voxels are {across / within:.1f} times as deep as wide, and there are {depth} slices"
+    deep = "as deep as wide" if round(across / within, 1) == 1 else f"{across / within:.1f} times as deep as wide"
+    return "volumes", f"voxels are {deep}, and there are {depth} slices"
 
 
 def _in_channels(draft: Draft) -> Decision:

@@ -33,7 +33,7 @@ def test_a_table_and_a_file(tmp_path, capsys):
     words = ["evaluate", str(tmp_path / "masks"), str(tmp_path / "labels"), "--class_names", "[nothing, lesion]"]
     main([*words, "--output_dir", str(tmp_path / "scores")])
     lines = capsys.readouterr().out.splitlines()
-    heading = "class   cases  Dice, %  IoU, %  HD95, pixels  all voxels: Dice, %  IoU, %  missed in  invented in"
+    heading = "class   cases  Dice, %  IoU, %  HD95, pixels  pooled: Dice, %  IoU, %  missed in  invented in"
     assert lines[0] == heading
     assert lines[1].split() == ["lesion", "2", "33.3", "25.0", "4.0", "40.0", "25.0", "1", "0"]
     assert lines[2] == f"Scores of every case are in {str(tmp_path / 'scores' / 'metrics.csv')!r}."
