@@ -82,7 +82,7 @@ RECIPES = {
 KEYS = ("unlabeled_image", "pseudo_label", "pseudo_weight")
 OUT = ("mixed_image", "mixed_label", "mixed_weight")
 # what a run is known by in the results
-SETTINGS = ("recipe", "seed", "steps", "threshold", "loss", "paste_classes", "precision", "rotation", "min_share")
+SETTINGS = ("recipe", "seed", "steps", "loss", "paste_classes", "precision", "rotation")
 
 
 class Slices(Dataset, Randomizable):
@@ -317,7 +317,7 @@ def make_trainer(
         optimizer=optimizer,
         loss_function=supervised_loss,
         views=make_views(args, recipe),
-        pseudo_labeler=PseudoLabeler(0.95, *(("class", args.min_share) if args.threshold == "class" else ("pixel",))),
+        pseudo_labeler=PseudoLabeler(0.95, "pixel"),
         seed=seed,
         amp=args.precision == "bfloat16",
         decollate=False,
@@ -343,8 +343,8 @@ def finished(results: Path) -> list[dict[str, Any]]:
     if not results.is_file():
         return []
     rows = [json.loads(line) for line in results.read_text().splitlines() if line.strip()]
-    unsaid = {"rotation": 20, "min_share": 0.0}  # in the first rows
-    return [{name: row.get(name, unsaid.get(name)) for name in SETTINGS} for row in rows]
+    # thresholds of each class were compared once; the first rows do not say the rotation
+    return [{n: row.get(n, 20) for n in SETTINGS} for row in rows if row.get("threshold", "fixed") == "fixed"]
 
 
 def train(args: argparse.Namespace, recipe: str, seed: int, data: tuple) -> None:
@@ -418,8 +418,6 @@ def main() -> None:
     parser.add_argument("--recipes", nargs="+", choices=RECIPES, default=list(RECIPES))
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
     parser.add_argument("--steps", type=int, default=6000)
-    parser.add_argument("--threshold", choices=["fixed", "class"], default="fixed", help="fixed: 0.95")
-    parser.add_argument("--min_share", type=float, default=0.0, help="with --threshold class")
     parser.add_argument("--loss", choices=["dice", "dice_ce"], default="dice", help="of the unlabelled views")
     parser.add_argument("--paste_classes", choices=["foreground", "random_half"], default="foreground")
     parser.add_argument("--precision", choices=["bfloat16", "float32"], default="bfloat16")

@@ -247,7 +247,7 @@ GOOD: dict[str, dict[str, list[str]]] = {
         "weight_decay": ["0", "1e-2"],
         "teacher_decay": ["0", "0.999"],
         "confidence_threshold": ["0", "0.5", "1"],
-        "confidence_weighting": ["image", "pixel", "class"],
+        "confidence_weighting": ["image", "pixel"],
         "supervised_weight": ["0.5", "2"],
         "unsupervised_weight": ["0", "3"],
         "rampup_steps": ["0", "1000"],

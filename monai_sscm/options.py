@@ -149,7 +149,7 @@ OPTIONS: dict[str, Option] = {
     # method
     "teacher_decay": Option(number(float, 0, 1, below=True), kept=True),
     "confidence_threshold": Option(_SHARE, kept=True),
-    "confidence_weighting": Option(choice("image", "pixel", "class"), kept=True),
+    "confidence_weighting": Option(choice("image", "pixel"), kept=True),
     "supervised_weight": Option(_NOT_NEGATIVE, kept=True),
     "unsupervised_weight": Option(_NOT_NEGATIVE, kept=True),
     "rampup_steps": Option(_AT_LEAST_0, kept=True),

@@ -228,8 +228,6 @@ class SemiSupervisedTrainer(ResumableTrainer):
         """
         alignment = {} if self.feature_alignment is None else self.feature_alignment.state_dict()
         own = {"teacher": self.teacher.state_dict(), "teacher_warmup": self.teacher_warmup}
-        if hasattr(self.pseudo_labeler, "state_dict"):
-            own["pseudo_labeler"] = self.pseudo_labeler.state_dict()
         return {**super().state_dict(), **own, **alignment}
 
     def load_state_dict(self, state_dict: Mapping) -> None:
@@ -242,9 +240,6 @@ class SemiSupervisedTrainer(ResumableTrainer):
         state = dict(state_dict)
         self.teacher.load_state_dict(state.pop("teacher"))
         self.teacher_warmup = state.pop("teacher_warmup", self.teacher_warmup)
-        of_labeler = state.pop("pseudo_labeler", None)
-        if of_labeler is not None and hasattr(self.pseudo_labeler, "load_state_dict"):
-            self.pseudo_labeler.load_state_dict(of_labeler)
         alignment = {name: state.pop(name) for name in ("discriminator", "discriminator_optimizer") if name in state}
         if bool(alignment) != (self.feature_alignment is not None):
             article, pronoun = ("a", "none") if alignment else ("no", "one")
