@@ -273,11 +273,11 @@ def _method(draft: Draft) -> Decision:
 
 
 def _max_epochs(draft: Draft) -> Decision:
-    """3,000 steps with a CPU, 10,000 with a GPU, or as many as 45 minutes or two hours allow; supervised half of it."""
+    """6,000 steps with a CPU, 20,000 with a GPU, or as many as 45 minutes or two hours allow; supervised a quarter."""
     gpu = draft.hardware.has_gpu
-    wanted, most_minutes = (10_000, 120) if gpu else (3_000, 45)
+    wanted, most_minutes = (20_000, 120) if gpu else (6_000, 45)
     if not draft.seen.learned_without:
-        wanted //= 2  # it learns its few images by heart
+        wanted //= 4  # it learns its few images by heart
     length = draft.values["epoch_length"]
     affordable = most_minutes * 60 / seconds_of_a_step(draft)
     epochs = max(1, math.ceil(500 / length), round(min(wanted, affordable) / length))

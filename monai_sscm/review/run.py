@@ -87,12 +87,13 @@ class TrainingRun:
             yield workflow
 
 
-def read_run(folder: str | Path) -> TrainingRun:
+def read_run(folder: str | Path, datalist: Mapping[str, Sequence[Mapping[str, Any]]] | None = None) -> TrainingRun:
     """
     Read a finished training.
 
     Args:
         folder: its folder.
+        datalist: images that a host has, in place of those that its configuration lists.
 
     Raises:
         ValueError: when it is none, is not finished, or is of an earlier version.
@@ -118,8 +119,9 @@ def read_run(folder: str | Path) -> TrainingRun:
             f"The training in {str(folder)!r} is of an earlier version: plan one by `monai-sscm plan`, and copy its "
             "configs/inference.yaml here."
         )
-    with opened_config([config], {}) as workflow:
-        datalist = workflow.parser.get_parsed_content("datalist")
+    if datalist is None:
+        with opened_config([config], {}) as workflow:
+            datalist = workflow.parser.get_parsed_content("datalist")
     return TrainingRun(root, weights, values, datalist)
 
 

@@ -66,6 +66,7 @@ def suggest(
     among: int = 300,
     copy_to: str | Path | None = None,
     values: Mapping[str, Any] | None = None,
+    datalist: Mapping[str, Sequence[Mapping[str, Any]]] | None = None,
 ) -> list[Suggestion]:
     """
     Find the unlabeled images of a training that would help most when they are labeled: those on whose masks the
@@ -79,6 +80,7 @@ def suggest(
         among: how many unlabeled images are looked at, drawn at random where there are more.
         copy_to: folder, which must not exist, that gets them with the network's masks, to be corrected. None: none.
         values: further values of ``inference.yaml``.
+        datalist: images that a host has, by ``labeled`` and ``unlabeled``, in place of those of the training.
 
     Returns:
         the suggestions, the first first.
@@ -88,7 +90,7 @@ def suggest(
         FileExistsError: when ``copy_to`` exists.
         SystemExit: with status 1 when an image was left out, after the others are suggested.
     """
-    run = read_run(folder)
+    run = read_run(folder, datalist)
     if copy_to is not None and Path(copy_to).exists():
         raise FileExistsError(f"{str(copy_to)!r} exists: choose a folder that does not.")
     images = run.images("labeled", "unlabeled")

@@ -15,7 +15,7 @@ from __future__ import annotations
 import csv
 import logging
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,7 @@ from monailabel.interfaces.tasks.strategy import Strategy
 from monailabel.tasks.activelearning.random import Random
 
 from lib.bundles import training_folder
+from lib.datalist import semi_supervised_lists
 from monai_sscm.review import suggest
 
 __all__ = ["Suggest", "suggested_images"]
@@ -38,7 +39,7 @@ class Suggest(Strategy):
     a training, any.
 
     The first request after a training looks at up to 60 images without annotation, and keeps the 20 that would help
-    most; the next ones take from these.
+    most; the next ones take from these, and then any.
 
     Args:
         bundles: folders of the bundles by the names under which they are served. A request may name one as ``model``,
@@ -53,31 +54,35 @@ class Suggest(Strategy):
         """Choose an image: its id, or nothing where all are annotated."""
         free = datastore.get_unlabeled_images(request.get("label_tag"), request.get("labels"))
         ids = {os.path.realpath(datastore.get_image_uri(image_id)): image_id for image_id in free}
+        annotated = datastore.datalist()
         names = [request["model"]] if request.get("model") in self.bundles else self.bundles
         weights = [Path(training_folder(self.bundles[name])) / "models" / "model.pt" for name in names]
         trained = [path for path in weights if path.is_file()]
-        if ids and trained:
+        if ids and trained and annotated:
             run = max(trained, key=lambda path: path.stat().st_mtime).parents[1]
-            for image in suggested_images(run):
+            studies = str(getattr(datastore, "_datastore_path", "."))
+            lists = semi_supervised_lists(annotated, list(ids), studies)
+            for image in suggested_images(run, lists):
                 if image in ids:
                     return {"id": ids[image]}
         result: dict[str, Any] = Random()(request, datastore)
         return result
 
 
-def suggested_images(run: Path) -> list[str]:
+def suggested_images(run: Path, lists: Mapping[str, Sequence[Mapping[str, Any]]]) -> list[str]:
     """
     The files of the images that would help most, the first first; looked for where the training is newer than the
     last answer.
 
     Args:
         run: folder of a training.
+        lists: images with and without annotation, ``labeled`` and ``unlabeled``.
     """
     table = run / "suggestions.csv"
     if not table.is_file() or table.stat().st_mtime < (run / "models" / "model.pt").stat().st_mtime:
         try:
-            suggest(run, _NUMBER, among=_AMONG)
-        except (ValueError, SystemExit) as e:  # no images without masks; or some could not be read
+            suggest(run, _NUMBER, among=_AMONG, datalist=lists)
+        except SystemExit as e:  # some could not be read
             _logger.warning(str(e))
     if not table.is_file():
         return []

@@ -239,8 +239,9 @@ class KeepClassShares(Transform):
 
     A mix that pastes chosen classes, as :py:class:`monai_sscm.transforms.SupervisedClassMix`, makes them more frequent
     than they are in images: where vessels are pasted onto vessels, their share doubles, and a network that learns from
-    it sees vessels where there are none. With the shares :math:`p_c` of class c before the mix and :math:`q_c` after
-    it, of all pixels that have a class in the samples that are given, a pixel's weight is multiplied by
+    it sees vessels where there are none. So does a weight: where the teacher is sure of next to nothing, what was
+    pasted counts alone. With the shares :math:`p_c` of class c in the pixels before the mix, and :math:`q_c` in the
+    weight after it, of all that have a class in the samples that are given, a pixel's weight is multiplied by
     :math:`(p_c + s) / (q_c + s)`, the importance weight of a prior that has shifted.
 
     Args:
@@ -287,8 +288,10 @@ class KeepClassShares(Transform):
                 f"got {tuple(label.shape)}."
             )
         # no value is read back, so nothing waits for the device
-        p, q = (torch.stack([(x == index).float().sum() for index in range(self.num_classes)]) for x in (before, after))
-        p, q = p / p.sum().clamp_min(1), q / q.sum().clamp_min(1)
+        classes = range(self.num_classes)
+        p = torch.stack([(before == index).float().sum() for index in classes])
+        q = torch.stack([factors.where(after == index, 0).float().sum() for index in classes])
+        p, q = p / p.sum().clamp_min(1), (q / q.sum()).nan_to_num(0.0)
         for index, ratio in enumerate((p + self.smooth) / (q + self.smooth)):
             members = after == index
             factors = torch.where(members, factors * ratio.nan_to_num(1.0), factors)
