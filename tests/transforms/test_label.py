@@ -321,6 +321,21 @@ def test_class_shares_of_classes_that_are_nowhere_and_of_ignored_pixels():
 
 
 @pytest.mark.parametrize("shape", [(2, 1, 9, 7), (2, 1, 5, 6, 4)])
+def test_class_shares_are_of_what_counts(shape):
+    """Where a teacher is sure of few pixels of one class, these count as much as the class is frequent."""
+    generator = torch.Generator().manual_seed(0)
+    before, after = (torch.randint(0, 3, shape, generator=generator) for _ in range(2))
+    sure = torch.rand(shape, generator=generator) < torch.tensor([0.9, 0.1, 0.5])[after]
+    weight = KeepClassShares(3, smooth=0.0)(sure.float(), after, before)
+    assert (weight[~sure] == 0).all()
+    assert float(weight.sum()) == pytest.approx(float(sure.sum()), rel=1e-4)
+    for index in range(3):
+        share = float(weight[after == index].sum() / weight.sum())
+        assert share == pytest.approx(float((before == index).float().mean()), rel=1e-4)
+    assert (KeepClassShares(3)(torch.zeros(shape), after, before) == 0).all()
+
+
+@pytest.mark.parametrize("shape", [(2, 1, 9, 7), (2, 1, 5, 6, 4)])
 def test_class_shares_are_of_the_pixels_that_have_a_class(shape):
     generator = torch.Generator().manual_seed(0)
     before, after = (torch.randint(0, 3, shape, generator=generator) for _ in range(2))
@@ -348,9 +363,10 @@ def test_class_shares_after_a_mix_in_a_dictionary():
     keep = KeepClassSharesd("mixed_weight", "mixed_label", "pseudo_label", num_classes=2, smooth=0.0)
     mixed, kept = mix(batch), Compose([mix, keep])(batch)
     assert torch.equal(mixed["mixed_label"], kept["mixed_label"])
-    ratio = kept["mixed_weight"] / mixed["mixed_weight"]
     vessel = kept["mixed_label"] == 1
-    assert float(ratio[vessel].sum()) == pytest.approx(int(batch["pseudo_label"].sum()), rel=1e-4)
+    share = float(kept["mixed_weight"][vessel].sum() / kept["mixed_weight"].sum())
+    assert share == pytest.approx(float(batch["pseudo_label"].float().mean()), rel=1e-4)
+    assert float(kept["mixed_weight"].sum()) == pytest.approx(float(mixed["mixed_weight"].sum()), rel=1e-4)
     assert KeepClassSharesD is KeepClassSharesDict is KeepClassSharesd
     assert KeepClassSharesd("other", "a", "b", 2, allow_missing_keys=True)({"c": 1}) == {"c": 1}
 
