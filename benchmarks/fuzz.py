@@ -221,7 +221,7 @@ OF_PREDICT += ["field_of_view", "device", "weights", "checkpoint", "class_names"
 # values that must be taken, with any others of the same command
 GOOD: dict[str, dict[str, list[str]]] = {
     "train": {
-        "num_labeled": ["null", "1", "2"],
+        "num_labeled": ["1", "2"],
         "method": ["supervised", "supervised_augmented", "mean_teacher", "fixmatch", "cutmix", "classmix", "bcp"]
         + ["unimatch", "supmix", "supmix_sufd", "supmix_cutmix"],
         "paste_classes": ["[1]", "foreground", "random_half"],
@@ -255,27 +255,26 @@ GOOD: dict[str, dict[str, list[str]]] = {
         "adversarial_interval": ["1", "7"],
         "update_model": ["true", "false"],
         "val_interval": ["1", "3"],
-        "quality": ["true", "false"],
     },
     "predict": {
         "overlap": ["0", "0.25", "0.75"],
         "sw_batch_size": ["1", "5"],
         "save_probabilities": ["true", "false"],
         "save_overlays": ["true", "false"],
-        "weights": ["teacher", "student"],
+        "weights": ["teacher"],
         "field_of_view": ["null", "detect"],
         "device": ["cpu"],
         "quality": ["true", "false"],
     },
     "evaluate": {
         "class_names": ["[background,vessel]", "[a,b]"],
-        "within": ["3", "2.5"],
-        "ignore_index": ["null", "9"],
+        "within": ["data/labels"],
+        "ignore_index": ["9"],
     },
     "plan": {
         "method": ["supervised", "supmix_cutmix"],
         "seed": ["3"],
-        "num_labeled": ["2", "null"],
+        "num_labeled": ["1", "2"],
         "max_epochs": ["3"],
         "batch_size": ["2"],
         "class_names": ["[background,vessel]"],
@@ -378,11 +377,13 @@ def run_commands(number: int, seed: int) -> tuple[Counter, list[str]]:
                 words = [word for name in chosen for word in (f"--{name}", draw.choice(GOOD[command][name]))]
             else:
                 words = odd_words(command, draw)
+            # images without masks, which most methods need
+            some = [] if "--num_labeled" in words or not valid else ["--num_labeled", "2"]
             if command == "train":
-                given = [str(data), "--output_dir", str(out), "--max_epochs", "1", "--epoch_length", "1"]
+                given = [str(data), "--output_dir", str(out), "--max_epochs", "1", "--epoch_length", "1", *some]
                 result = out / "models" / "model.pt"
             elif command == "plan":
-                given, result = [str(data), "--to", str(out)], out / "configs" / "train.yaml"
+                given, result = [str(data), "--to", str(out), *some], out / "configs" / "train.yaml"
             elif command == "predict":
                 given = [str(data / "images" / "phantom_01.png"), "--model", "chase_vessel_segmentation"]
                 given += ["--output_dir", str(out), *([] if "--shortest_side" in words else ["--shortest_side", "96"])]
@@ -390,7 +391,10 @@ def run_commands(number: int, seed: int) -> tuple[Counter, list[str]]:
             else:
                 masks = data / ("labels" if valid else draw.choice(["labels", "images", "none"]))
                 given = [str(masks), str(data / "labels")]
-                given += [] if "--output_dir" in words else ["--output_dir", str(out)]
+                if "--output_dir" in words:
+                    out = folder / words[-1]
+                else:
+                    given += ["--output_dir", str(out)]
                 result = out / "metrics.csv"
             words = [*given, *words]
             status, errors, seconds = run_command([command, *words], folder)

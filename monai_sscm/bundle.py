@@ -27,6 +27,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from monai_sscm.command_line import as_command_line, check_command_line, config_files, other_overrides, read_value
+from monai_sscm.errors import override_fault
 from monai_sscm.templates import BUNDLES, render_configs, set_values
 
 if TYPE_CHECKING:
@@ -208,7 +209,13 @@ def opened_config(files: Sequence[str | Path], options: Mapping[str, Any]) -> It
     kind = "train" if Path(paths[0]).name == "train.yaml" else "infer"
     with as_command_line(paths, options), _without_summaries():
         check_command_line()
-        yield ConfigWorkflow(paths, workflow_type=kind, logging_file=False, **values)
+        try:
+            yield ConfigWorkflow(paths, workflow_type=kind, logging_file=False, **values)
+        except Exception as e:
+            fault = override_fault(e)
+            if fault is None:
+                raise
+            raise ValueError(fault) from e
 
 
 @contextmanager

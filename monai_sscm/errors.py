@@ -31,9 +31,9 @@ from typing import Any
 
 from tqdm import tqdm
 
-from .command_line import MONAI_BUNDLE
+from .command_line import MONAI_BUNDLE, command_line_words, config_files, other_overrides
 
-__all__ = ["install_error_hook", "one_line", "raised_here", "root_cause", "shown"]
+__all__ = ["install_error_hook", "one_line", "override_fault", "raised_here", "root_cause", "shown"]
 
 _PACKAGE = str(Path(__file__).parent) + os.sep
 # what PyTorch says of a process that loads images: that it is no more, or what it raised, as text
@@ -118,6 +118,7 @@ def _print_error(kind: type[BaseException], error: BaseException, trace: Traceba
     if isinstance(cause, OSError) and cause.errno == errno.ENAMETOOLONG:  # wherever a path is looked at first
         foreseen, cause = True, OSError(f"The name {str(cause.filename)!r} is too long for a file: check it.")
     told = next((text for e in reversed(_chain(error)) if (text := _from_worker(e))), None)
+    told = told if foreseen or told is not None else override_fault(error)
     if not foreseen and told is not None:
         foreseen, cause = True, ValueError(told)
     # PyTorch raises it wherever the process is when a worker ends, in no code of ours
@@ -133,6 +134,42 @@ def _print_error(kind: type[BaseException], error: BaseException, trace: Traceba
     if foreseen:
         print(f"Error: {cause}", file=sys.stderr)
     _tell_torchrun(f"Error: {cause}" if foreseen else one_line(error))
+
+
+def override_fault(error: BaseException) -> str | None:
+    """
+    What to say where a configuration cannot be built, or its first step not be done, and the command line has replaced
+    parts of it, or values further down.
+
+    Args:
+        error: exception as it was caught.
+
+    Returns:
+        a sentence with what was replaced; None where nothing was, where this package foresaw the error, or where it
+        came later.
+    """
+    from ignite.engine import Engine  # not at the top: commands report errors without waiting for it and for MONAI
+    from monai.bundle import ConfigParser
+
+    cause = root_cause(error)
+    frames = [frame for e in _chain(error) for frame, _ in traceback.walk_tb(e.__traceback__)]
+    of_monai = [Path(frame.f_code.co_filename).parts[-3:-1] == ("monai", "bundle") for frame in frames]
+    engines = (frame.f_locals.get("self") for frame in frames)
+    steps = [engine.state.iteration for engine in engines if isinstance(engine, Engine)]
+    foreseen = raised_here(cause) and isinstance(cause, (ValueError, OSError))
+    if foreseen or not any(of_monai) or max(steps, default=0) > 1:
+        return None
+    paths = config_files()
+    config = ConfigParser.load_config_files(paths) if paths else {}
+    options = {**config.get("options", {}), **config.get("+options", {})}
+    words = command_line_words()
+    replaced = [f"`--{name} {words[name]}`" for name in other_overrides(options)]
+    if not replaced:
+        return None
+    return (
+        f"The configuration does not run with {' and '.join(replaced)} in place of what stands in "
+        f"{', '.join(map(repr, paths))} ({type(cause).__name__}: {one_line(cause, 200)}): correct it, or leave it out."
+    )
 
 
 def _from_worker(error: BaseException) -> str | None:

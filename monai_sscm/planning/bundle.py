@@ -51,7 +51,7 @@ def plan_bundle(dataset_dir: str | Path, folder: str | Path, values: Mapping[str
         >>> write_vessel_phantoms(os.path.join(folder, "data"), num_train=4, num_val=1, num_test=1, size=64)
         >>> plan = plan_bundle(os.path.join(folder, "data"), os.path.join(folder, "mine"), {"num_labeled": "2"})
         >>> plan.kind, plan.values["method"].value
-        ('pictures', 'supmix_sufd')
+        ('pictures', 'supervised_augmented')
         >>> sorted(os.listdir(os.path.join(folder, "mine")))
         ['configs', 'docs']
     """

@@ -19,13 +19,17 @@ import re
 from collections.abc import Callable
 from typing import Any
 
+from monai_sscm.methods import METHODS
+
 from .cost import halvings, multiple_of, network_channels, pixels_of_a_patch, shrink_to
 from .draft import Draft, image_gigabytes, is_thin, seconds_of_a_step, seconds_of_a_validation, thinnest
 from .fingerprint import Fingerprint
 from .words import axis_names, by, counted
 
-__all__ = ["RULES", "choose_kind"]
+__all__ = ["RULES", "SEMI_SUPERVISED", "choose_kind"]
 
+#: the method where images without masks are worth it
+SEMI_SUPERVISED = "supmix_cutmix"
 _STEPS = 50  # of an epoch
 
 Decision = tuple[Any, str]
@@ -265,10 +269,14 @@ def _crop_ratios(draft: Draft) -> Decision | None:
 
 def _method(draft: Draft) -> Decision:
     seen = draft.seen
+    if seen.learned_without and is_thin(seen):
+        return "supervised_augmented", (
+            f"thin lines have gained nothing from images without masks; --method {SEMI_SUPERVISED} learns from them"
+        )
     if seen.counts["unlabeled"]:
-        return "supmix_sufd", f"there are {counted(seen.counts['unlabeled'], 'image')} without masks to learn from"
+        return SEMI_SUPERVISED, f"there are {counted(seen.counts['unlabeled'], 'image')} without masks to learn from"
     if seen.partial:
-        return "supmix_sufd", f"{counted(seen.partial, 'mask')} leave pixels out, which are learned from as well"
+        return SEMI_SUPERVISED, f"{counted(seen.partial, 'mask')} leave pixels out, which are learned from as well"
     return "supervised_augmented", "there are no images without masks: add some to unlabeled_images to gain from them"
 
 
@@ -276,7 +284,7 @@ def _max_epochs(draft: Draft) -> Decision:
     """6,000 steps with a CPU, 20,000 with a GPU, or as many as 45 minutes or two hours allow; supervised a quarter."""
     gpu = draft.hardware.has_gpu
     wanted, most_minutes = (20_000, 120) if gpu else (6_000, 45)
-    if not draft.seen.learned_without:
+    if "unlabeled" not in METHODS[draft.values["method"]].config["streams"]:
         wanted //= 4  # it learns its few images by heart
     length = draft.values["epoch_length"]
     affordable = most_minutes * 60 / seconds_of_a_step(draft)

@@ -27,6 +27,7 @@ from monai.bundle import ConfigParser
 from monai_sscm.handlers import check_writable, claim_folder, release_folder
 from monai_sscm.io.writing import write_whole
 from monai_sscm.planning import find_hardware, plan_bundle
+from monai_sscm.planning.rules import SEMI_SUPERVISED
 
 from .budget import Choice, choose
 from .folds import fold_lists, patient_folds, write_lists
@@ -128,7 +129,11 @@ def _plan(data: Path, root: Path, values: dict[str, str], hours: float) -> dict[
     if bundle.is_dir():
         shutil.rmtree(bundle)  # of a call that was stopped while it planned
     plan = plan_bundle(str(data), bundle, values)
-    method = str(plan.values["method"].value)
+    default = method = str(plan.values["method"].value)
+    if method == CONTROL and "method" not in values and plan.seen.learned_without:
+        # `train` would not learn from the images without masks: whether that is right is to be seen
+        shutil.rmtree(bundle)
+        plan, method = plan_bundle(str(data), bundle, {**values, "method": SEMI_SUPERVISED}), SEMI_SUPERVISED
     try:
         if method in (CONTROL, "supervised"):
             why = "as you chose" if "method" in values else "as there are no images without masks"
@@ -145,7 +150,7 @@ def _plan(data: Path, root: Path, values: dict[str, str], hours: float) -> dict[
     except ValueError:
         shutil.rmtree(bundle)
         raise
-    planned = {"asked": asked, "method": method, "default": method if "method" not in values else ""}
+    planned = {"asked": asked, "method": method, "default": default if "method" not in values else ""}
     planned |= {"choice": asdict(choice), "patients": patients, "partial": plan.seen.partial}
     planned |= {"max_epochs": epochs, "epoch_length": length, "class_names": plan.values["class_names"].value}
     planned |= {"rampup_steps": plan.values["rampup_steps"].value}

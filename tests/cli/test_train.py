@@ -109,7 +109,7 @@ def test_a_finished_training_is_made_longer(data, trained, tmp_path, capsys):
     ("words", "message"),
     [
         (["--seed", "1"], "has seed=0, not 1: leave `--seed` out"),
-        (["--method", "classmix"], "has method=supmix_sufd, not classmix"),
+        (["--method", "classmix"], "has method=supmix_cutmix, not classmix"),
         (["--lr_scheduler#power", "0.7"], "has lr_scheduler#power=0.8, not 0.7"),
         (["--max_epochs", "4"], "has max_epochs=2, not 4: .* `--resume true --max_epochs 4` makes it longer"),
         (["--max_epoch", "4"], "no `max_epoch` in .*train.yaml: did you mean `--max_epochs`"),
@@ -121,6 +121,20 @@ def test_other_values_are_refused(data, trained, words, message):
     with pytest.raises(ValueError, match=message):
         main(["train", str(data), "--output_dir", str(trained), *words])
     assert files(trained) == before
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "message"),
+    [
+        ("datalist", "3", "TypeError: 'int' object is not subscriptable"),
+        ("optimizer#lr", "a", "TypeError"),
+        ("loss", "3", "TypeError: 'int' object is not callable"),  # at the first step
+        ("lr_scheduler#power", "$1/0", "ZeroDivisionError"),
+    ],
+)
+def test_what_stands_in_place_of_a_part_and_does_not_run_is_named(data, tmp_path, option, value, message):
+    with pytest.raises(ValueError, match=rf"does not run with `--{option} .*in place of what stands in .*\({message}"):
+        main(["train", str(data), "--output_dir", str(tmp_path / "run"), *SHORT, f"--{option}", value])
 
 
 def test_another_folder_is_refused(vessel_phantoms, trained):

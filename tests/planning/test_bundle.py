@@ -101,7 +101,7 @@ def _chosen(plan: Plan, *names: str) -> list:
 
 def check_isotropic(plan: Plan) -> None:
     assert plan.kind == "volumes" and _chosen(plan, "patch_size", "spacing") == [[24, 28, 20], None]
-    assert _chosen(plan, "strides", "method") == [[2, 2], "supmix_sufd"]
+    assert _chosen(plan, "strides", "method") == [[2, 2], "supmix_cutmix"]
 
 
 def check_thick_slices(plan: Plan) -> None:

@@ -228,8 +228,16 @@ def test_the_method_needs_unlabeled_images():
     without = {"labeled": 4, "unlabeled": 0, "val": 2, "test": 0}
     plan = make_plan(pictures(counts=without), CPU)
     assert value(plan, "method") == "supervised_augmented" and "no images without masks" in plan.values["method"].reason
-    assert value(make_plan(pictures(), CPU), "method") == "supmix_sufd"
+    assert value(make_plan(pictures(), CPU), "method") == "supmix_cutmix"
     assert value(plan, "max_epochs") < value(make_plan(pictures(), CPU), "max_epochs")
+
+
+def test_thin_lines_are_learned_from_masks_alone():
+    vessel = ClassSeen("vessel", 0.08, 4, 5_000, 6.0, 500.0)
+    plan = make_plan(pictures(classes=[BACKGROUND, vessel]), CPU)
+    assert value(plan, "method") == "supervised_augmented" and "--method supmix_cutmix" in plan.values["method"].reason
+    chosen = make_plan(pictures(classes=[BACKGROUND, vessel]), CPU, {"method": "supmix_cutmix"})
+    assert value(chosen, "max_epochs") > value(plan, "max_epochs")
 
 
 def test_images_that_do_not_fit_into_memory_are_loaded_by_workers():
@@ -317,4 +325,4 @@ def test_methods_that_need_images_without_masks_are_refused_where_there_are_none
     assert make_plan(seen, CPU, {"method": "supmix_labeled"}).values["method"].value == "supmix_labeled"
     partly = replace(seen, partial=1)
     assert make_plan(partly, CPU, {"method": method}).values["method"].value == method
-    assert value(make_plan(partly, CPU), "method") == "supmix_sufd"
+    assert value(make_plan(partly, CPU), "method") == "supmix_cutmix"

@@ -96,7 +96,7 @@ def test_patients_are_held_out_in_turn_and_a_gain_is_shown(made_up, tmp_path, ca
     for _, labeled, unlabeled, scored in trained:
         assert len(scored) == 1 and scored[0] not in labeled and scored[0] not in unlabeled
         assert set(labeled) | set(scored) == {f"p{k}" for k in range(6)} and {"p6", "p7", "p8"} < set(unlabeled)
-    assert [t[0] for t in trained] == ["supmix_sufd", CONTROL] * 6
+    assert [t[0] for t in trained] == ["supmix_cutmix", CONTROL] * 6
     page = (tmp_path / "out" / "verdict.md").read_text()
     assert page.startswith(f"# Verdict on eyes\n\n**{verdict.headline} (")
     assert f"monai-sscm train {data} " in page and "--method" not in page.partition("## Differences")[0]
@@ -107,7 +107,7 @@ def test_patients_are_held_out_in_turn_and_a_gain_is_shown(made_up, tmp_path, ca
         and "12 trainings, 0.2 hours" in report
         and "12 images" in report
     )
-    assert "Compared: SupMix + SUFD and supervised + augmented batch. 6 patients" in capsys.readouterr().out
+    assert "Compared: SupMix + CutMix and supervised + augmented batch. 6 patients" in capsys.readouterr().out
     # again: nothing is trained, the same is said; other values, or other images, are refused
     count = len(trained)
     assert guide(data, tmp_path / "out", hours=0.3, values=TINY) == verdict and len(trained) == count
@@ -185,7 +185,7 @@ def test_the_command_trains_for_real(made_up, tmp_path, monkeypatch):
     main(["study", str(data), "--hours", "0.5", "--jobs", "2", "--values", *(f"{k}={v}" for k, v in TINY.items())])
     root = tmp_path / "runs" / "study_eyes"
     rows = [json.loads(line) for line in (root / "fold_1" / "results.jsonl").read_text().splitlines()]
-    assert {row["method"] for row in rows} == {"supmix_sufd", CONTROL}
+    assert {row["method"] for row in rows} == {"supmix_cutmix", CONTROL}
     for row in rows:
         assert len(row["images"]) == 2 and len(set(row["patients"].values())) == 1 and row["num_labeled"] == 2
         assert row["settings"]["values"]["max_epochs"] == "1" and row["last"]["mean_iou"] > 0
