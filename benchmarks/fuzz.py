@@ -262,7 +262,7 @@ GOOD: dict[str, dict[str, list[str]]] = {
         "save_probabilities": ["true", "false"],
         "save_overlays": ["true", "false"],
         "weights": ["teacher"],
-        "field_of_view": ["null", "detect"],
+        "field_of_view": ["null", "find"],
         "device": ["cpu"],
         "quality": ["true", "false"],
     },

@@ -39,6 +39,8 @@ _PACKAGE = str(Path(__file__).parent) + os.sep
 # what PyTorch says of a process that loads images: that it is no more, or what it raised, as text
 _LOST = re.compile(r"DataLoader worker \(pid")
 _IN_WORKER = re.compile(r"Caught \w+ in DataLoader worker")
+# what may be wrong with a file wherever it is looked at, in code of others too
+_OF_FILES = (errno.EACCES, errno.EPERM, errno.ELOOP, errno.EIO, errno.ESTALE, errno.ENOSPC, errno.EROFS, errno.EDQUOT)
 # how a command of ours, or of MONAI's bundles, with or without torchrun, is started: the end of its first word
 _COMMANDS = (MONAI_BUNDLE, ("monai_sscm", "__main__.py"), ("monai-sscm",))
 
@@ -117,6 +119,12 @@ def _print_error(kind: type[BaseException], error: BaseException, trace: Traceba
     foreseen = isinstance(cause, (ValueError, OSError)) and raised_here(cause)
     if isinstance(cause, OSError) and cause.errno == errno.ENAMETOOLONG:  # wherever a path is looked at first
         foreseen, cause = True, OSError(f"The name {str(cause.filename)!r} is too long for a file: check it.")
+    if isinstance(cause, OSError) and not foreseen and cause.filename is not None and cause.errno in _OF_FILES:
+        foreseen = True
+        cause = OSError(
+            f"{str(cause.filename)!r} cannot be read or written ({cause.strerror}): check the file, its permissions "
+            "and the disk, or name a folder without it."
+        )
     told = next((text for e in reversed(_chain(error)) if (text := _from_worker(e))), None)
     told = told if foreseen or told is not None else override_fault(error)
     if not foreseen and told is not None:

@@ -13,6 +13,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import logging
 import os
@@ -57,6 +58,16 @@ def test_what_was_foreseen_is_one_sentence(last_words):
 def test_a_name_that_no_file_can_have_is_one_sentence(last_words, tmp_path):
     path = str(tmp_path / ("x" * 300))
     assert last_words(inference_datalist, path) == f"Error: The name {path!r} is too long for a file: check it.\n"
+
+
+@pytest.mark.parametrize("kind", [errno.EACCES, errno.ELOOP, errno.EIO, errno.ENOSPC])
+def test_a_file_that_cannot_be_used_is_one_sentence(last_words, kind):
+    def look() -> None:
+        raise OSError(kind, os.strerror(kind), "images/a.png")  # as a library does
+
+    said = last_words(look)
+    assert said.startswith(f"Error: 'images/a.png' cannot be read or written ({os.strerror(kind)}): check")
+    assert said.count("\n") == 1
 
 
 def test_a_worker_that_is_lost_meanwhile_does_not_take_the_last_words(last_words, monkeypatch):
