@@ -52,7 +52,8 @@ def test_another_process_is_refused_until_it_has_ended(tmp_path):
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="processes are not forked")
 def test_processes_that_load_images_do_not_hold_the_lock(tmp_path):
-    code = HOLD + "import os; print(os.fork(), flush=True); time.sleep(100)"
+    # written at once: two processes share the pipe
+    code = HOLD + "import os; os.write(1, b'%d\\n' % os.fork()); time.sleep(100)"
     holder = subprocess.Popen([sys.executable, "-c", code, str(tmp_path)], stdout=subprocess.PIPE, text=True)
     assert holder.stdout is not None
     loader = max(int(holder.stdout.readline()), int(holder.stdout.readline()))  # the other is told 0
