@@ -46,6 +46,7 @@ from monai_sscm.data import semi_supervised_datalist
 from monai_sscm.datasets import write_vessel_phantoms
 from monai_sscm.errors import one_line, raised_here, root_cause
 from monai_sscm.io import PictureReader, VolumeReader
+from monai_sscm.methods import METHODS
 from monai_sscm.options import OPTIONS, Options
 from monai_sscm.study import markdown_table
 
@@ -222,8 +223,7 @@ OF_PREDICT += ["field_of_view", "device", "weights", "checkpoint", "class_names"
 GOOD: dict[str, dict[str, list[str]]] = {
     "train": {
         "num_labeled": ["1", "2"],
-        "method": ["supervised", "supervised_augmented", "mean_teacher", "fixmatch", "cutmix", "classmix", "bcp"]
-        + ["unimatch", "supmix", "supmix_sufd", "supmix_cutmix"],
+        "method": list(METHODS),
         "paste_classes": ["[1]", "foreground", "random_half"],
         "paste_prob": ["0", "0.5", "1"],
         "paste_margin": ["0", "3"],
