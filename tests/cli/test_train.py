@@ -139,6 +139,11 @@ def test_what_stands_in_place_of_a_part_and_does_not_run_is_named(data, tmp_path
         main(["train", str(data), "--output_dir", str(tmp_path / "run"), *SHORT, f"--{option}", value])
 
 
+def test_class_shares_need_not_be_kept(data, tmp_path):
+    main(["train", str(data), "--output_dir", str(tmp_path / "run"), *SHORT, "--keep_class_shares", "false"])
+    assert (tmp_path / "run" / "models" / "model.pt").is_file()
+
+
 def test_another_folder_is_refused(vessel_phantoms, trained):
     with pytest.raises(
         ValueError, match="is a training on '.*photographs', not on '.*': choose another `--output_dir`"
